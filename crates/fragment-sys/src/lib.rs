@@ -1,0 +1,5 @@
+//! What the kernel offers, in safe types. The only crate of the workspace that may contain `unsafe`.
+
+pub mod lock;
+pub mod map;
+pub mod root;

@@ -1,0 +1,164 @@
+//! The read-only view of a library that resolution searches.
+//!
+//! `fragment-store` implements it over a memory-mapped file; tests implement it over a few vectors. Every look-up answers
+//! from an index: nothing here may cost time in proportion to the size of the library.
+
+use std::collections::BTreeSet;
+
+use semver::Version;
+
+use crate::digest::Digest;
+use crate::manifest::{Machine, NeededSoname, PathKind, Size};
+use crate::name::{Capability, ComponentName};
+
+/// Position of a component in one generation of a catalogue. Meaningless in any other generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ComponentIndex(pub u32);
+
+/// What resolution and composition need to know of a component; the full manifest stays in the store.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ComponentSummary {
+    /// Name.
+    pub name: ComponentName,
+    /// Version.
+    pub version: Version,
+    /// Version as the upstream distribution spells it.
+    pub upstream_version: String,
+    /// Digest of the component's OCI manifest: its identity.
+    pub digest: Digest,
+    /// Digest of the uncompressed layer: the name of its tree.
+    pub diff_id: Digest,
+    /// Sizes.
+    pub size: Size,
+    /// Other names it answers to.
+    pub aliases: BTreeSet<ComponentName>,
+    /// Among components that provide the same, the highest is taken.
+    pub preference: i32,
+    /// Capabilities it grants.
+    pub capabilities: BTreeSet<Capability>,
+    /// Names of the components it requires directly (sonames already resolved to their provider when the catalogue was
+    /// built, as far as the provider is unique).
+    pub requires: BTreeSet<ComponentName>,
+    /// Components that cannot be composed with it.
+    pub conflicts: BTreeSet<ComponentName>,
+    /// Sonames its files need from elsewhere, with symbol versions: checked against the file that the merged view shows.
+    pub needs: Vec<NeededSoname>,
+}
+
+/// A component that provides a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathProvider {
+    /// The component.
+    pub component: ComponentIndex,
+    /// Kind of the path there.
+    pub kind: PathKind,
+    /// Size in bytes of a regular file.
+    pub size: u64,
+    /// Digest of a regular file's content.
+    pub digest: Option<Digest>,
+    /// Target of a symbolic link.
+    pub target: Option<String>,
+}
+
+/// A component that provides a soname.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SonameProvider {
+    /// The component.
+    pub component: ComponentIndex,
+    /// Absolute path of the shared object.
+    pub path: String,
+    /// Machine.
+    pub machine: Machine,
+    /// Whether the dynamic loader finds it without RPATH.
+    pub public: bool,
+    /// Symbol versions it defines.
+    pub versions: BTreeSet<String>,
+    /// What it needs in turn.
+    pub needs: Vec<NeededSoname>,
+}
+
+/// A component that provides a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandProvider {
+    /// The component.
+    pub component: ComponentIndex,
+    /// Absolute path of the executable.
+    pub path: String,
+}
+
+/// A catalogue that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the library catalogue is damaged: {detail} (rebuild it with `fragment library verify --repair`)")]
+pub struct CatalogueError {
+    /// What is wrong, for people.
+    pub detail: String,
+}
+
+/// The read-only view of a library.
+///
+/// Look-ups return every provider, in index order; an empty vector means nobody provides it. Choosing is
+/// `fragment-resolve`'s job.
+pub trait Catalogue {
+    /// Digest over all components: changes exactly when the library changes.
+    fn generation(&self) -> Digest;
+
+    /// Number of components.
+    fn len(&self) -> usize;
+
+    /// Whether the library holds no component.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The component at `index`.
+    ///
+    /// # Errors
+    /// When the record is damaged or `index` is out of range.
+    fn component(&self, index: ComponentIndex) -> Result<ComponentSummary, CatalogueError>;
+
+    /// Components with this name or alias.
+    ///
+    /// # Errors
+    /// When the catalogue is damaged; so for every look-up below.
+    fn named(&self, name: &str) -> Result<Vec<ComponentIndex>, CatalogueError>;
+
+    /// Components holding the absolute path `path` itself (no symbolic link is followed).
+    ///
+    /// # Errors
+    /// When the catalogue is damaged.
+    fn providing_path(&self, path: &str) -> Result<Vec<PathProvider>, CatalogueError>;
+
+    /// Components with a shared object of this soname, for any machine, public or private.
+    ///
+    /// # Errors
+    /// When the catalogue is damaged.
+    fn providing_soname(&self, soname: &str) -> Result<Vec<SonameProvider>, CatalogueError>;
+
+    /// Components with an executable of this name in a standard `PATH` directory.
+    ///
+    /// # Errors
+    /// When the catalogue is damaged.
+    fn providing_command(&self, name: &str) -> Result<Vec<CommandProvider>, CatalogueError>;
+
+    /// Components with this module of a script language.
+    ///
+    /// # Errors
+    /// When the catalogue is damaged.
+    fn providing_module(
+        &self,
+        language: &str,
+        name: &str,
+    ) -> Result<Vec<ComponentIndex>, CatalogueError>;
+
+    /// Components that grant this capability.
+    ///
+    /// # Errors
+    /// When the catalogue is damaged.
+    fn granting(&self, capability: &str) -> Result<Vec<ComponentIndex>, CatalogueError>;
+
+    /// Components that hold files of this distribution package.
+    ///
+    /// # Errors
+    /// When the catalogue is damaged.
+    fn holding_package(&self, package: &str) -> Result<Vec<ComponentIndex>, CatalogueError>;
+}

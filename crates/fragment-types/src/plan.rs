@@ -1,0 +1,144 @@
+//! The plan: the whole decision for one container as one canonical document.
+//!
+//! Its digest is the fragment id. It can be printed without root and says nothing that is not decided: paths of this
+//! host, times and process ids are not in it.
+
+use std::collections::BTreeSet;
+
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+use crate::canonical;
+use crate::digest::Digest;
+use crate::manifest::Size;
+use crate::name::{Capability, ComponentName};
+use crate::requirement::{Need, Requirement};
+
+/// The only `schema` this release reads and writes.
+pub const SCHEMA: &str = "dev.fragment.plan/1";
+
+/// The decision for one container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Always [`SCHEMA`].
+    pub schema: String,
+    /// Version of fragment-runc that decided.
+    pub runtime: Version,
+    /// Generation of the library it was decided on.
+    pub library: Digest,
+    /// The entrypoint.
+    pub entry: Entry,
+    /// How the root filesystem is put together.
+    pub form: Form,
+    /// Component layers, topmost first; the bundle's rootfs lies above them. Empty exactly for [`Form::Plain`].
+    pub layers: Vec<Layer>,
+    /// Everything the entrypoint needs, with evidence.
+    pub requirements: Vec<Requirement>,
+    /// Capabilities the layers grant.
+    pub capabilities: BTreeSet<Capability>,
+    /// Sum of the layers.
+    pub size: Size,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// The entrypoint as analysed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// `argv[0]` as configured.
+    pub command: String,
+    /// Absolute path it resolves to inside the composed root.
+    pub path: String,
+    /// What kind of file it is.
+    pub kind: EntryKind,
+    /// Whether the file is the bundle's own (else a component's).
+    pub in_bundle: bool,
+}
+
+/// Kind of an entrypoint file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EntryKind {
+    /// ELF with a program interpreter.
+    DynamicElf,
+    /// ELF without one.
+    StaticElf,
+    /// `#!` script.
+    Script,
+    /// Anything else: the kernel decides (binfmt_misc) or says ENOEXEC.
+    Other,
+    /// Not in the bundle: the component's file was not opened.
+    Component,
+}
+
+/// How the root filesystem is put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// Nothing is missing: the bundle's rootfs as it is, no overlay.
+    Plain,
+    /// Overlay whose upper directory is the bundle's rootfs: writes land where OCI says.
+    Upper,
+    /// Read-only overlay whose topmost lower directory is the bundle's rootfs.
+    ReadOnly,
+    /// Overlay above the bundle's rootfs with an upper of its own, dropped with the container: the rootfs' filesystem
+    /// cannot be an upper directory.
+    Stack,
+}
+
+/// One component layer of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// Component name.
+    pub name: ComponentName,
+    /// Component version.
+    pub version: Version,
+    /// Version as the upstream distribution spells it.
+    pub upstream_version: String,
+    /// Component digest.
+    pub digest: Digest,
+    /// Name of its tree in the store.
+    pub diff_id: Digest,
+    /// Sizes.
+    pub size: Size,
+    /// Why it is there; never empty.
+    pub reasons: Vec<Reason>,
+}
+
+/// Why a component is in a plan.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "because", rename_all = "kebab-case")]
+pub enum Reason {
+    /// It supplies a requirement of the entrypoint.
+    Supplies {
+        /// Which one (see `requirements` for its evidence).
+        requirement: Need,
+    },
+    /// Another component of the plan requires it.
+    RequiredBy {
+        /// That component.
+        component: ComponentName,
+        /// The soname or component name by which it requires it.
+        via: String,
+    },
+    /// It is the core fragment, below every composition.
+    Core,
+}
+
+impl Plan {
+    /// The fragment id: digest of the canonical document.
+    ///
+    /// # Panics
+    /// Never: a plan holds no map with other keys than strings.
+    #[must_use]
+    pub fn id(&self) -> Digest {
+        canonical::digest(self).expect("a plan is always expressible in JSON")
+    }
+
+    /// Whether anything has to be mounted.
+    #[must_use]
+    pub fn is_composed(&self) -> bool {
+        self.form != Form::Plain
+    }
+}
