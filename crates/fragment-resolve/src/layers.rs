@@ -1,0 +1,166 @@
+//! Order of the layers, and why each is there.
+//!
+//! What requires lies above what it requires, so that a component's own files win over those of its dependencies; core
+//! lies below everything. Names settle the rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fragment_types::plan::{Layer, Reason};
+use fragment_types::{CatalogueError, ComponentIndex, Need};
+
+use crate::search::{NeedId, Search, Wanted};
+use crate::shelf::Set;
+
+/// For each component, those of the set that it stands on.
+type Edges = BTreeMap<ComponentIndex, Set>;
+
+/// The components of `set`, topmost first.
+pub(crate) fn order(
+    search: &Search<'_>,
+    core: ComponentIndex,
+    set: &Set,
+) -> Result<Vec<ComponentIndex>, CatalogueError> {
+    let below = reachable(&edges(search, set)?);
+    let mut left = BTreeMap::new();
+    for index in set.iter().filter(|index| **index != core) {
+        let summary = search.shelf.summary(*index)?;
+        left.insert((summary.name.clone(), summary.digest), *index);
+    }
+    let mut order = Vec::with_capacity(set.len());
+    while !left.is_empty() {
+        // the first by name on which nothing is left to put, save what lies in a cycle with it
+        let free = left.iter().find(|(_, index)| {
+            left.values().all(|other| {
+                other == *index || !below[other].contains(*index) || below[*index].contains(other)
+            })
+        });
+        let Some((key, index)) = free.map(|(key, index)| (key.clone(), *index)) else {
+            break; // cannot be: the components of a finite order always have a topmost cycle
+        };
+        left.remove(&key);
+        order.push(index);
+    }
+    order.push(core);
+    Ok(order)
+}
+
+fn edges(search: &Search<'_>, set: &Set) -> Result<Edges, CatalogueError> {
+    let mut edges = Edges::new();
+    for index in set {
+        let mut below = Set::new();
+        for id in search.needs_of(*index)?.iter() {
+            let wanted = search.wanted(*id);
+            below.extend(suppliers(search, &wanted, set)?);
+        }
+        edges.insert(*index, below);
+    }
+    Ok(edges)
+}
+
+/// Every component of `set` that supplies (part of) the need.
+fn suppliers(search: &Search<'_>, wanted: &Wanted, set: &Set) -> Result<Set, CatalogueError> {
+    let mut found = Set::new();
+    for candidate in &wanted.candidates {
+        if candidate.parts.is_subset(set) {
+            found.extend(&candidate.parts);
+        }
+    }
+    if found.is_empty()
+        && let Need::Soname(needed) = &wanted.need
+    {
+        for provider in search.shelf.sonames(&needed.soname)?.iter() {
+            if set.contains(&provider.component) && crate::shelf::satisfies(provider, needed) {
+                found.insert(provider.component);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The transitive closure of `edges`.
+fn reachable(edges: &Edges) -> Edges {
+    let mut all = Edges::new();
+    for start in edges.keys() {
+        let mut seen = Set::new();
+        let mut queue = vec![*start];
+        while let Some(next) = queue.pop() {
+            for below in edges.get(&next).into_iter().flatten() {
+                if seen.insert(*below) {
+                    queue.push(*below);
+                }
+            }
+        }
+        all.insert(*start, seen);
+    }
+    all
+}
+
+/// The layers for `order` with the reasons for each.
+pub(crate) fn layers(
+    search: &Search<'_>,
+    core: ComponentIndex,
+    order: &[ComponentIndex],
+    roots: &[NeedId],
+) -> Result<Vec<Layer>, CatalogueError> {
+    let set: Set = order.iter().copied().collect();
+    let place: BTreeMap<_, _> = order
+        .iter()
+        .enumerate()
+        .map(|(at, index)| (*index, at))
+        .collect();
+    let mut reasons: BTreeMap<ComponentIndex, BTreeSet<Reason>> = BTreeMap::new();
+    reasons.entry(core).or_default().insert(Reason::Core);
+    for id in roots {
+        let wanted = search.wanted(*id);
+        let topmost = wanted
+            .candidates
+            .iter()
+            .filter(|candidate| candidate.parts.is_subset(&set))
+            .min_by_key(|candidate| (place[&candidate.lead], candidate.parts.len()));
+        for part in topmost.into_iter().flat_map(|candidate| &candidate.parts) {
+            let requirement = wanted.need.clone();
+            reasons
+                .entry(*part)
+                .or_default()
+                .insert(Reason::Supplies { requirement });
+        }
+    }
+    for requirer in order {
+        for id in search.needs_of(*requirer)?.iter() {
+            let wanted = search.wanted(*id);
+            let via = match &wanted.need {
+                Need::Component { name } => name.to_string(),
+                need => need.to_string(),
+            };
+            // all of them when several stand in for each other: each may be what the requirer really uses
+            for supplier in suppliers(search, &wanted, &set)? {
+                if supplier != *requirer {
+                    let component = search.shelf.summary(*requirer)?.name.clone();
+                    let reason = Reason::RequiredBy {
+                        component,
+                        via: via.clone(),
+                    };
+                    reasons.entry(supplier).or_default().insert(reason);
+                }
+            }
+        }
+    }
+    let mut layers = Vec::with_capacity(order.len());
+    for index in order {
+        let summary = search.shelf.summary(*index)?;
+        layers.push(Layer {
+            name: summary.name.clone(),
+            version: summary.version.clone(),
+            upstream_version: summary.upstream_version.clone(),
+            digest: summary.digest,
+            diff_id: summary.diff_id,
+            size: summary.size,
+            reasons: reasons
+                .remove(index)
+                .unwrap_or_default()
+                .into_iter()
+                .collect(),
+        });
+    }
+    Ok(layers)
+}

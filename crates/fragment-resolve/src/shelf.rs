@@ -1,0 +1,292 @@
+//! The catalogue with every answer remembered, the user's exclusions applied, and closures and conflicts worked out.
+
+use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+
+use fragment_types::catalogue::{CommandProvider, PathProvider, SonameProvider};
+use fragment_types::manifest::NeededSoname;
+use fragment_types::{Catalogue, CatalogueError, ComponentIndex, ComponentName, ComponentSummary};
+
+/// A set of components.
+pub(crate) type Set = BTreeSet<ComponentIndex>;
+
+/// Why a component cannot be used at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unusable {
+    /// The user excluded it.
+    Excluded { component: ComponentName },
+    /// Something in its closure requires a component that is not in the library.
+    Lacks {
+        requirer: ComponentName,
+        name: ComponentName,
+    },
+    /// Something in its closure requires a component that the user excluded.
+    LacksExcluded {
+        requirer: ComponentName,
+        name: ComponentName,
+    },
+    /// Two components of its closure exclude each other.
+    Torn {
+        left: ComponentName,
+        right: ComponentName,
+    },
+}
+
+/// Components that come with a component whatever else is chosen.
+pub(crate) type Closure = Rc<Result<Set, Unusable>>;
+
+type Memo<K, V> = RefCell<HashMap<K, V>>;
+
+/// See the module.
+pub(crate) struct Shelf<'a> {
+    catalogue: &'a dyn Catalogue,
+    exclude: &'a BTreeSet<ComponentName>,
+    summaries: Memo<ComponentIndex, Rc<ComponentSummary>>,
+    sonames: Memo<String, Rc<Vec<SonameProvider>>>,
+    named: Memo<ComponentName, Rc<Vec<ComponentIndex>>>,
+    closures: Memo<ComponentIndex, Closure>,
+}
+
+impl<'a> Shelf<'a> {
+    pub(crate) fn new(catalogue: &'a dyn Catalogue, exclude: &'a BTreeSet<ComponentName>) -> Self {
+        Self {
+            catalogue,
+            exclude,
+            summaries: RefCell::default(),
+            sonames: RefCell::default(),
+            named: RefCell::default(),
+            closures: RefCell::default(),
+        }
+    }
+
+    /// The component at `index`.
+    pub(crate) fn summary(
+        &self,
+        index: ComponentIndex,
+    ) -> Result<Rc<ComponentSummary>, CatalogueError> {
+        if let Some(known) = self.summaries.borrow().get(&index) {
+            return Ok(Rc::clone(known));
+        }
+        let summary = Rc::new(self.catalogue.component(index)?);
+        self.summaries
+            .borrow_mut()
+            .insert(index, Rc::clone(&summary));
+        Ok(summary)
+    }
+
+    /// Whether the user excluded the component, by name or alias.
+    pub(crate) fn is_excluded(&self, index: ComponentIndex) -> Result<bool, CatalogueError> {
+        if self.exclude.is_empty() {
+            return Ok(false);
+        }
+        let summary = self.summary(index)?;
+        Ok(self.exclude.iter().any(|name| answers_to(&summary, name)))
+    }
+
+    /// Components with this name or alias: the exact name first, then by preference, name and version. Excluded ones
+    /// are among them.
+    pub(crate) fn named(
+        &self,
+        name: &ComponentName,
+    ) -> Result<Rc<Vec<ComponentIndex>>, CatalogueError> {
+        if let Some(known) = self.named.borrow().get(name) {
+            return Ok(Rc::clone(known));
+        }
+        let mut found = Vec::new();
+        for index in self.catalogue.named(name.as_str())? {
+            found.push((index, self.summary(index)?));
+        }
+        found.sort_by_key(|(_, s)| {
+            (
+                s.name != *name,
+                Reverse(s.preference),
+                s.name.clone(),
+                Reverse(s.version.clone()),
+                s.digest,
+            )
+        });
+        let sorted = Rc::new(
+            found
+                .into_iter()
+                .map(|(index, _)| index)
+                .collect::<Vec<_>>(),
+        );
+        self.named
+            .borrow_mut()
+            .insert(name.clone(), Rc::clone(&sorted));
+        Ok(sorted)
+    }
+
+    /// Every shared object of this soname in the library.
+    pub(crate) fn sonames(&self, soname: &str) -> Result<Rc<Vec<SonameProvider>>, CatalogueError> {
+        if let Some(known) = self.sonames.borrow().get(soname) {
+            return Ok(Rc::clone(known));
+        }
+        let found = Rc::new(self.catalogue.providing_soname(soname)?);
+        self.sonames
+            .borrow_mut()
+            .insert(soname.to_owned(), Rc::clone(&found));
+        Ok(found)
+    }
+
+    pub(crate) fn paths(&self, path: &str) -> Result<Vec<PathProvider>, CatalogueError> {
+        self.catalogue.providing_path(path)
+    }
+
+    pub(crate) fn commands(&self, name: &str) -> Result<Vec<CommandProvider>, CatalogueError> {
+        self.catalogue.providing_command(name)
+    }
+
+    pub(crate) fn modules(
+        &self,
+        language: &str,
+        name: &str,
+    ) -> Result<Vec<ComponentIndex>, CatalogueError> {
+        self.catalogue.providing_module(language, name)
+    }
+
+    pub(crate) fn granting(&self, capability: &str) -> Result<Vec<ComponentIndex>, CatalogueError> {
+        self.catalogue.granting(capability)
+    }
+
+    /// Sum of the stored bytes of `components`.
+    pub(crate) fn stored<'s>(
+        &self,
+        components: impl IntoIterator<Item = &'s ComponentIndex>,
+    ) -> Result<u64, CatalogueError> {
+        let mut sum = 0_u64;
+        for index in components {
+            sum = sum.saturating_add(self.summary(*index)?.size.stored);
+        }
+        Ok(sum)
+    }
+
+    /// What comes with `index` whatever else is chosen: itself and, transitively, the components required by a name to
+    /// which only one usable component answers. Cycles end at what is in already.
+    pub(crate) fn closure(&self, index: ComponentIndex) -> Result<Closure, CatalogueError> {
+        if let Some(known) = self.closures.borrow().get(&index) {
+            return Ok(Rc::clone(known));
+        }
+        let closure = Rc::new(self.walk_closure(index)?);
+        self.closures
+            .borrow_mut()
+            .insert(index, Rc::clone(&closure));
+        Ok(closure)
+    }
+
+    fn walk_closure(&self, from: ComponentIndex) -> Result<Result<Set, Unusable>, CatalogueError> {
+        if self.is_excluded(from)? {
+            return Ok(Err(Unusable::Excluded {
+                component: self.summary(from)?.name.clone(),
+            }));
+        }
+        let mut set = Set::from([from]);
+        let mut queue = vec![from];
+        while let Some(index) = queue.pop() {
+            let summary = self.summary(index)?;
+            for name in &summary.requires {
+                let answering = self.named(name)?;
+                if answering.iter().any(|one| set.contains(one)) {
+                    continue;
+                }
+                let mut usable = Vec::new();
+                for one in answering.iter() {
+                    if !self.is_excluded(*one)? {
+                        usable.push(*one);
+                    }
+                }
+                let requirer = summary.name.clone();
+                let name = name.clone();
+                match usable.as_slice() {
+                    [] if answering.is_empty() => {
+                        return Ok(Err(Unusable::Lacks { requirer, name }));
+                    }
+                    [] => return Ok(Err(Unusable::LacksExcluded { requirer, name })),
+                    [only] => {
+                        set.insert(*only);
+                        queue.push(*only);
+                    }
+                    _ => {} // a choice: the search settles it
+                }
+            }
+        }
+        Ok(match self.conflict_within(&set)? {
+            Some((left, right)) => Err(Unusable::Torn {
+                left: self.summary(left)?.name.clone(),
+                right: self.summary(right)?.name.clone(),
+            }),
+            None => Ok(set),
+        })
+    }
+
+    /// Whether two components cannot be composed together.
+    pub(crate) fn conflict(
+        &self,
+        left: ComponentIndex,
+        right: ComponentIndex,
+    ) -> Result<bool, CatalogueError> {
+        if left == right {
+            return Ok(false);
+        }
+        let (l, r) = (self.summary(left)?, self.summary(right)?);
+        Ok(l.name == r.name // two versions of one component
+            || l.conflicts.iter().any(|name| answers_to(&r, name))
+            || r.conflicts.iter().any(|name| answers_to(&l, name)))
+    }
+
+    /// The first pair (by name) of `added` and `present` that cannot be composed together.
+    pub(crate) fn conflict_between(
+        &self,
+        added: &Set,
+        present: impl Iterator<Item = ComponentIndex> + Clone,
+    ) -> Result<Option<(ComponentIndex, ComponentIndex)>, CatalogueError> {
+        let mut pairs = BTreeMap::new();
+        for new in added {
+            for old in present.clone() {
+                if self.conflict(*new, old)? {
+                    let key = (
+                        self.summary(old)?.name.clone(),
+                        self.summary(*new)?.name.clone(),
+                    );
+                    pairs.insert(key, (old, *new));
+                }
+            }
+        }
+        Ok(pairs.into_values().next())
+    }
+
+    fn conflict_within(
+        &self,
+        set: &Set,
+    ) -> Result<Option<(ComponentIndex, ComponentIndex)>, CatalogueError> {
+        self.conflict_between(set, set.iter().copied())
+    }
+
+    /// Whether a component of `set` has a shared object that satisfies `needed`, wherever it lies: a component may
+    /// find another's private library by its RPATH.
+    pub(crate) fn soname_within(
+        &self,
+        needed: &NeededSoname,
+        set: impl Fn(ComponentIndex) -> bool,
+    ) -> Result<bool, CatalogueError> {
+        Ok(self
+            .sonames(&needed.soname)?
+            .iter()
+            .any(|provider| set(provider.component) && satisfies(provider, needed)))
+    }
+}
+
+/// Whether `summary` has this name or alias.
+pub(crate) fn answers_to(summary: &ComponentSummary, name: &ComponentName) -> bool {
+    summary.name == *name || summary.aliases.contains(name)
+}
+
+/// Whether the shared object is for the needed machine and defines every needed symbol version.
+pub(crate) fn satisfies(provider: &SonameProvider, needed: &NeededSoname) -> bool {
+    use fragment_types::manifest::Machine;
+    provider.machine == needed.machine
+        && needed.machine != Machine::Other
+        && needed.versions.is_subset(&provider.versions)
+}
