@@ -1,1 +1,25 @@
-//! stub
+//! The harness of the black-box battery: it drives an OCI runtime binary from outside, as engines do.
+//!
+//! The runtime under test is named by the environment variable `FRAGMENT_RUNC`: a path. Without it, it is `fragment-runc`
+//! beside the test executable's directory (where Cargo puts it), else on `PATH`. The yardstick is Debian's runc:
+//! `FRAGMENT_RUNC=/usr/sbin/runc` passes the same tests, except those that say which deviation of runc they skip.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`scene`] | one test's world: unique id, bundle, runtime, and the check that nothing is left of it |
+//! | [`bundle`] | a bundle with a busybox rootfs and a `config.json` that starts from `runc spec`'s |
+//! | [`runtime`] | calls of the runtime, each with a deadline, and their output |
+//! | [`child`] | waiting for processes with a deadline |
+//! | [`leftovers`] | mounts, cgroups, processes and files that mention an id |
+//! | [`console`] | the engine's end of `--console-socket` |
+
+pub mod bundle;
+pub mod child;
+pub mod console;
+pub mod leftovers;
+pub mod runtime;
+pub mod scene;
+
+pub use bundle::Bundle;
+pub use runtime::{Call, Output, Runtime};
+pub use scene::{FOREVER, Scene};

@@ -1,0 +1,41 @@
+//! The black-box battery: what an engine may expect of an OCI runtime, asked of the binary.
+//!
+//! Every test makes a [`fragment_tests::Scene`], which fails the test when anything is left of its containers.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "clippy exempts #[test] functions, not what they call"
+)]
+
+/// Leaves a test out under Debian's runc, saying why: a deviation of the yardstick, not of ours.
+macro_rules! unless_runc {
+    ($scene:expr, $reason:literal) => {
+        if $scene.runtime.is_runc() {
+            println!("skipped under runc: {}", $reason);
+            return;
+        }
+    };
+}
+
+mod cgroups;
+mod config;
+mod delete;
+mod descriptors;
+mod exec;
+mod filesystem;
+mod harness;
+mod hooks;
+mod information;
+mod kill;
+mod lifecycle;
+mod list;
+mod log;
+mod namespaces;
+mod process;
+mod run;
+mod seccomp;
+mod signals;
+mod stress;
+mod terminal;
+mod words;

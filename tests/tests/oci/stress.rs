@@ -1,0 +1,149 @@
+//! Many containers, containers at the same time, and a runtime that is killed in the middle.
+
+use std::time::{Duration, Instant};
+
+use fragment_tests::{Scene, child};
+
+#[test]
+fn twenty_containers_from_four_threads() {
+    let scene = Scene::sleeper();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let scene = &scene;
+            scope.spawn(move || {
+                for turn in 0..5 {
+                    let (id, bundle) = scene.another(&format!("{thread}{turn}"));
+                    scene
+                        .call(["create", "--bundle"])
+                        .args([bundle.path()])
+                        .args([&id])
+                        .output()
+                        .ok();
+                    scene.call(["start", &id]).output().ok();
+                    assert_eq!(
+                        scene.call(["state", &id]).output().ok().json()["status"],
+                        "running"
+                    );
+                    scene.call(["list", "-q"]).output().ok().says(&id);
+                    scene.call(["delete", "--force", &id]).output().ok();
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn one_id_created_by_many_at_once_exists_once() {
+    let scene = Scene::sleeper();
+    let created = std::sync::atomic::AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                if scene.create().status.success() {
+                    created.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(created.into_inner(), 1);
+    assert_eq!(scene.status(), "created");
+    scene.start().ok();
+    scene.delete();
+}
+
+/// Kills `verb` after a time, for many times that cover its whole duration, and cleans up as an engine does.
+fn killed_in_the_middle(scene: &Scene, turns: u32) {
+    let started = Instant::now();
+    scene.create().ok();
+    let duration = started.elapsed();
+    scene.delete();
+    scene.nothing_left();
+    for turn in 0..turns {
+        let mut create = scene.create_call(&[]).command().spawn().unwrap();
+        let delay = duration * turn / turns;
+        let finished = child::wait(&mut create, delay);
+        if finished.is_none() {
+            create.kill().unwrap();
+            create.wait().unwrap();
+        }
+        scene.delete();
+        let left = scene.leftovers();
+        assert!(
+            left.is_empty(),
+            "killed after {delay:?} of {duration:?}, left behind:\n{}",
+            left.join("\n")
+        );
+    }
+}
+
+#[test]
+fn a_create_killed_at_any_time_is_cleaned_up_by_delete_force() {
+    let scene = Scene::sleeper();
+    unless_runc!(
+        scene,
+        "runc 1.1 forgets the cgroups of a create that was killed before it wrote its state"
+    );
+    killed_in_the_middle(&scene, 60);
+}
+
+#[test]
+fn after_a_killed_create_and_delete_force_the_id_can_be_used_again() {
+    let scene = Scene::sh("echo ran");
+    for milliseconds in [0, 1, 2, 4, 8, 16, 32] {
+        let mut create = scene.create_call(&[]).command().spawn().unwrap();
+        if child::wait(&mut create, Duration::from_millis(milliseconds)).is_none() {
+            create.kill().unwrap();
+            create.wait().unwrap();
+        }
+        scene.delete();
+        scene.run().ok().stdout("ran\n");
+    }
+}
+
+/// The loop of the issue: youki's `run` hung within 25 turns (FACTS.md 1).
+fn loop_of_runs(turns: u32) {
+    let scene = Scene::new();
+    let started = Instant::now();
+    for turn in 0..turns {
+        let output = scene.run_call(&[]).limit(Duration::from_secs(30)).output();
+        assert!(output.status.success(), "turn {turn}\n{output}");
+    }
+    println!("{turns} runs in {:?}", started.elapsed());
+    scene.nothing_left();
+}
+
+#[test]
+fn a_run_of_true_200_times_never_hangs_and_leaves_nothing() {
+    loop_of_runs(200);
+}
+
+#[test]
+fn a_run_of_true_2000_times_never_hangs_and_leaves_nothing() {
+    let scene = Scene::new();
+    unless_runc!(
+        scene,
+        "the loop is asked of ours; the one of 200 turns is asked of both"
+    );
+    loop_of_runs(2000);
+}
+
+#[test]
+fn a_run_of_true_is_not_missed_when_it_ends_before_the_runtime_looks() {
+    // four at once on two processors: the container often ends while its runtime is not running
+    let scene = Scene::new();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let scene = &scene;
+            scope.spawn(move || {
+                let (id, bundle) = scene.another(&thread.to_string());
+                for _ in 0..25 {
+                    let call = scene
+                        .call(["run", "--bundle"])
+                        .args([bundle.path()])
+                        .args([&id]);
+                    call.limit(Duration::from_secs(30)).output().ok();
+                }
+            });
+        }
+    });
+}
