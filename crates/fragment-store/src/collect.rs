@@ -1,0 +1,117 @@
+//! Removing what nobody refers to any more.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use fragment_sys::lock::LockMode;
+use fragment_types::Digest;
+
+use crate::error::StoreError;
+use crate::layout::{self, BLOBS, TREES};
+use crate::lease::Lease;
+use crate::store::Store;
+use crate::writer::Writer;
+
+/// What a removal has freed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Blobs.
+    pub blobs: Vec<Digest>,
+    /// Bytes of those blobs.
+    pub blob_bytes: u64,
+    /// Trees, by `diff_id`.
+    pub trees: Vec<Digest>,
+}
+
+/// What has to stay.
+#[derive(Default)]
+struct Referenced {
+    blobs: BTreeSet<String>,
+    trees: BTreeSet<String>,
+}
+
+impl Store {
+    /// Removes blobs and trees that neither the index nor a lease refers to. [`Store::sweep`] first, or leases of containers
+    /// that are gone keep theirs.
+    ///
+    /// # Errors
+    /// When a lease or a manifest in the index is damaged (nothing is removed then), or a file cannot be removed.
+    pub fn remove_unreferenced(&self) -> Result<Removed, StoreError> {
+        let writer = self.writer()?;
+        let mut referenced = Referenced::default();
+        for listed in self.listed()? {
+            referenced.add_component(self, &listed.digest)?;
+        }
+        // new leases wait from here to the end of the block, in which names are only moved
+        let removed = {
+            let _lock = self.lock_leases(LockMode::Exclusive)?;
+            self.remove_unfinished_leases()?;
+            for lease in self.leases()? {
+                referenced.add_lease(self, &lease);
+            }
+            writer.move_away(&referenced)?
+        };
+        writer.empty_tmp()?;
+        Ok(removed)
+    }
+}
+
+impl Referenced {
+    fn add_component(&mut self, store: &Store, digest: &Digest) -> Result<(), StoreError> {
+        let oci = store.oci_manifest(digest)?;
+        self.blobs.insert(digest.hex());
+        self.blobs.insert(oci.config.digest.hex());
+        self.blobs
+            .extend(oci.layers.iter().map(|layer| layer.digest.hex()));
+        self.trees
+            .insert(store.manifest(digest)?.layer.diff_id.hex());
+        Ok(())
+    }
+
+    fn add_lease(&mut self, store: &Store, lease: &Lease) {
+        for component in &lease.components {
+            self.trees.insert(component.diff_id.hex());
+            // its blobs stay too, for `inspect` and repair; a component whose manifest is damaged keeps its tree all the same
+            let _ = self.add_component(store, &component.digest);
+        }
+    }
+}
+
+impl Writer<'_> {
+    /// Moves everything unreferenced to `tmp/`. Names that are no digests are not ours and stay.
+    fn move_away(&self, referenced: &Referenced) -> Result<Removed, StoreError> {
+        let mut removed = Removed::default();
+        for (digest, path) in unreferenced(&self.store.path(BLOBS), &referenced.blobs)? {
+            let metadata = fs::symlink_metadata(&path).map_err(StoreError::read(&path))?;
+            layout::rename(&path, &self.tmp(&format!("{}.blob", digest.hex())))?;
+            removed.blob_bytes += metadata.size();
+            removed.blobs.push(digest);
+        }
+        for (digest, path) in unreferenced(&self.store.path(TREES), &referenced.trees)? {
+            layout::rename(&path, &self.tmp(&format!("{}.tree", digest.hex())))?;
+            removed.trees.push(digest);
+        }
+        Ok(removed)
+    }
+}
+
+fn unreferenced(
+    directory: &Path,
+    referenced: &BTreeSet<String>,
+) -> Result<Vec<(Digest, std::path::PathBuf)>, StoreError> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).map_err(StoreError::read(directory))? {
+        let entry = entry.map_err(StoreError::read(directory))?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str().filter(|name| !referenced.contains(*name)) else {
+            continue;
+        };
+        if let Ok(digest) = format!("sha256:{name}").parse() {
+            found.push((digest, entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found)
+}

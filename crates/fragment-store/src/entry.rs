@@ -1,0 +1,228 @@
+//! Names and kinds of tar entries, and the rules that hostile ones break.
+
+use fragment_types::Digest;
+
+/// Longest path accepted, in bytes: Linux' PATH_MAX with its NUL (path_resolution(7)), less the leading `/`.
+pub(crate) const MAX_PATH: usize = 4094;
+/// Longest name accepted (NAME_MAX).
+const MAX_NAME: usize = 255;
+/// Deepest path accepted. Real packages stay below 25; the bound keeps recursion and open directories small.
+const MAX_DEPTH: usize = 128;
+/// Prefix of whiteouts and opaque marks (OCI image-spec, `layer.md`), which have no meaning in a component.
+const WHITEOUT: &str = ".wh.";
+
+/// The rule that an entry of a layer breaks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Name starts with `/`.
+    #[error("its name is absolute")]
+    Absolute,
+    /// A component of the name is `..`, `.` or empty.
+    #[error("its name holds `..`, `.` or an empty part")]
+    Dots,
+    /// Name or link target too long or too deep.
+    #[error("its name is too long or too deep")]
+    TooLong,
+    /// Name or link target not UTF-8, or with a NUL.
+    #[error("its name or target is not plain UTF-8 text")]
+    Text,
+    /// Whiteout of the OCI layer format.
+    #[error("it is a whiteout")]
+    Whiteout,
+    /// Device node, fifo, socket, sparse file or something unheard of.
+    #[error("entries of type {0:?} are not allowed")]
+    Kind(char),
+    /// Extended attribute, file capabilities among them.
+    #[error("extended attribute `{0}` is not allowed")]
+    Xattr(String),
+    /// A pax record we do not understand, so we cannot know what it changes.
+    #[error("pax record `{0}` is not understood")]
+    Pax(String),
+    /// Content where none belongs.
+    #[error("only regular files have content")]
+    Content,
+    /// Owner that is not a Linux user or group id.
+    #[error("its owner is not a user or group id")]
+    Owner,
+    /// Set-user-id or set-group-id bit that the manifest does not have.
+    #[error("it has a set-id bit that the manifest does not list")]
+    SetId,
+    /// Second entry of the same name.
+    #[error("it occurs twice")]
+    Duplicate,
+    /// Its directory is not in the layer, or not before it, or is no directory.
+    #[error("its parent is not a directory that the layer made before it")]
+    Parent,
+    /// Hard link to something that is not a file of the tree.
+    #[error("it is a hard link to something that is not a file the layer made before it")]
+    LinkTarget,
+    /// Not in the manifest.
+    #[error("the manifest does not list it")]
+    Unlisted,
+    /// Kind differs from the manifest.
+    #[error("it is of another kind than the manifest says")]
+    KindDiffers,
+    /// Mode differs from the manifest.
+    #[error("it has mode {found:o}, the manifest says {expected:o}")]
+    ModeDiffers {
+        /// Mode of the manifest.
+        expected: u32,
+        /// Mode of the entry.
+        found: u32,
+    },
+    /// Size differs from the manifest.
+    #[error("it has {found} bytes, the manifest says {expected}")]
+    SizeDiffers {
+        /// Size of the manifest.
+        expected: u64,
+        /// Size of the entry.
+        found: u64,
+    },
+    /// Content differs from the manifest.
+    #[error("its content has digest {found}, not the manifest's")]
+    DigestDiffers {
+        /// Digest of the content.
+        found: Digest,
+    },
+    /// Link target differs from the manifest.
+    #[error("it points elsewhere than the manifest says")]
+    TargetDiffers,
+}
+
+/// One entry of an archive, its name checked and normalised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Path relative to the root of the tree, without leading or trailing `/`; empty for the root itself.
+    pub(crate) path: String,
+    pub(crate) kind: Kind,
+    /// Permission bits (12 bits).
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Modification time in seconds since the epoch.
+    pub(crate) mtime: i64,
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Directory,
+    File {
+        size: u64,
+    },
+    Symlink {
+        target: String,
+    },
+    /// Target normalised like a path.
+    HardLink {
+        target: String,
+    },
+}
+
+/// The normal form of a name in an archive.
+pub(crate) fn normal_path(name: &[u8]) -> Result<String, Refusal> {
+    let name = text(name)?;
+    if name.starts_with('/') {
+        return Err(Refusal::Absolute);
+    }
+    let name = name.strip_prefix("./").unwrap_or(name);
+    let name = name.strip_suffix('/').unwrap_or(name);
+    if name.is_empty() || name == "." {
+        return Ok(String::new());
+    }
+    if name.split('/').count() > MAX_DEPTH {
+        return Err(Refusal::TooLong);
+    }
+    for part in name.split('/') {
+        match part {
+            "" | "." | ".." => return Err(Refusal::Dots),
+            _ if part.len() > MAX_NAME => return Err(Refusal::TooLong),
+            _ if part.starts_with(WHITEOUT) => return Err(Refusal::Whiteout),
+            _ => {}
+        }
+    }
+    Ok(name.to_owned())
+}
+
+/// Text of an archive that is no longer than a path.
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, Refusal> {
+    if bytes.len() > MAX_PATH {
+        return Err(Refusal::TooLong);
+    }
+    if bytes.is_empty() || bytes.contains(&0) {
+        return Err(Refusal::Text);
+    }
+    std::str::from_utf8(bytes).map_err(|_| Refusal::Text)
+}
+
+/// The directory that holds `path`; the root's is `None`.
+pub(crate) fn parent(path: &str) -> Option<&str> {
+    if path.is_empty() {
+        return None;
+    }
+    Some(path.rsplit_once('/').map_or("", |(parent, _)| parent))
+}
+
+/// The last part of `path`.
+pub(crate) fn file_name(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Refusal, normal_path, parent};
+
+    #[test]
+    fn names_are_normalised_or_refused() {
+        for (name, normal) in [
+            ("usr/bin/x", "usr/bin/x"),
+            ("./usr/bin/", "usr/bin"),
+            ("./", ""),
+            (".", ""),
+            ("...", "..."),
+            ("a b\n", "a b\n"),
+        ] {
+            assert_eq!(
+                normal_path(name.as_bytes()).as_deref(),
+                Ok(normal),
+                "{name}"
+            );
+        }
+        let long = "x".repeat(256);
+        let deep = "d/".repeat(200);
+        let endless = "y/y".repeat(2000);
+        for (name, refusal) in [
+            ("/etc/passwd", Refusal::Absolute),
+            ("../x", Refusal::Dots),
+            ("a/../../x", Refusal::Dots),
+            ("a/..", Refusal::Dots),
+            ("a//b", Refusal::Dots),
+            (".//etc", Refusal::Dots),
+            ("./../x", Refusal::Dots),
+            ("a/./b", Refusal::Dots),
+            ("", Refusal::Text),
+            ("a\0b", Refusal::Text),
+            ("etc/.wh.passwd", Refusal::Whiteout),
+            ("etc/.wh..wh..opq", Refusal::Whiteout),
+            (&long, Refusal::TooLong),
+            (&deep, Refusal::TooLong),
+            (&endless, Refusal::TooLong),
+        ] {
+            assert_eq!(normal_path(name.as_bytes()), Err(refusal), "{name}");
+        }
+        assert_eq!(normal_path(b"\xff"), Err(Refusal::Text));
+    }
+
+    #[test]
+    fn parents() {
+        for (path, expected) in [
+            ("", None),
+            ("usr", Some("")),
+            ("usr/bin", Some("usr")),
+            ("a/b/c", Some("a/b")),
+        ] {
+            assert_eq!(parent(path), expected);
+        }
+    }
+}

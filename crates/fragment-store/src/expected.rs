@@ -1,0 +1,128 @@
+//! The tree that a manifest promises, to compare layers and directories with.
+
+use std::collections::HashMap;
+
+use fragment_types::Manifest;
+use fragment_types::manifest::{PathEntry, PathKind, SCHEMA};
+
+use crate::entry::normal_path;
+use crate::error::StoreError;
+
+/// What one component may hold at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Paths.
+    pub(crate) entries: usize,
+    /// Bytes of all regular files.
+    pub(crate) bytes: u64,
+}
+
+/// Ten times the largest component planned (a JDK with its headers, 60,000 files; a QEMU with every target, 3 GB).
+pub(crate) const LIMITS: Limits = Limits {
+    entries: 1_000_000,
+    bytes: 32 << 30,
+};
+
+/// Paths of a manifest by their relative name (empty for the root).
+#[derive(Debug)]
+pub(crate) struct Expected<'m> {
+    paths: HashMap<&'m str, &'m PathEntry>,
+}
+
+impl<'m> Expected<'m> {
+    /// Checks that the manifest is one that could be true.
+    pub(crate) fn new(manifest: &'m Manifest, limits: &Limits) -> Result<Self, StoreError> {
+        Self::check(manifest, limits).map_err(|detail| StoreError::Manifest {
+            component: manifest.name.clone(),
+            detail,
+        })
+    }
+
+    fn check(manifest: &'m Manifest, limits: &Limits) -> Result<Self, String> {
+        if manifest.schema != SCHEMA {
+            return Err(format!("schema `{}` is not `{SCHEMA}`", manifest.schema));
+        }
+        let entries = &manifest.provides.paths;
+        if entries.len() > limits.entries {
+            return Err(format!(
+                "{} paths are more than {}",
+                entries.len(),
+                limits.entries
+            ));
+        }
+        let mut paths = HashMap::with_capacity(entries.len());
+        let mut bytes = 0u64;
+        for entry in entries {
+            let relative = check_path(entry)?;
+            bytes = bytes.saturating_add(entry.size);
+            if paths.insert(relative, entry).is_some() {
+                return Err(format!("path `{}` is listed twice", entry.path));
+            }
+        }
+        if bytes > limits.bytes {
+            return Err(format!("{bytes} bytes are more than {}", limits.bytes));
+        }
+        let expected = Self { paths };
+        let sonames = manifest.provides.sonames.iter().map(|soname| &soname.path);
+        let commands = manifest
+            .provides
+            .commands
+            .iter()
+            .map(|command| &command.path);
+        for path in sonames.chain(commands) {
+            if path
+                .strip_prefix('/')
+                .and_then(|path| expected.get(path))
+                .is_none()
+            {
+                return Err(format!("`{path}` is provided but not among the paths"));
+            }
+        }
+        Ok(expected)
+    }
+
+    /// The entry of a relative path.
+    pub(crate) fn get(&self, relative: &str) -> Option<&'m PathEntry> {
+        self.paths.get(relative).copied()
+    }
+
+    /// All relative paths but the root, sorted.
+    pub(crate) fn paths(&self) -> Vec<&'m str> {
+        let mut paths: Vec<_> = self
+            .paths
+            .keys()
+            .copied()
+            .filter(|path| !path.is_empty())
+            .collect();
+        paths.sort_unstable();
+        paths
+    }
+}
+
+/// The relative form of a path entry that makes sense in itself.
+fn check_path(entry: &PathEntry) -> Result<&str, String> {
+    let path = entry.path.as_str();
+    let relative = path
+        .strip_prefix('/')
+        .ok_or_else(|| format!("path `{path}` is not absolute"))?;
+    if !relative.is_empty() {
+        match normal_path(relative.as_bytes()) {
+            Ok(normal) if normal == relative => {}
+            Ok(_) => return Err(format!("path `{path}` is not in normal form")),
+            Err(refusal) => return Err(format!("path `{path}`: {refusal}")),
+        }
+    }
+    if entry.mode > 0o7777 {
+        return Err(format!("path `{path}` has mode {:o}", entry.mode));
+    }
+    let complete = match entry.kind {
+        PathKind::Directory => entry.size == 0 && entry.digest.is_none() && entry.target.is_none(),
+        PathKind::File => entry.digest.is_some() && entry.target.is_none(),
+        PathKind::Symlink => entry.size == 0 && entry.digest.is_none() && entry.target.is_some(),
+    };
+    if complete {
+        Ok(relative)
+    } else {
+        Err(format!("path `{path}` has fields of another kind"))
+    }
+}

@@ -1,0 +1,248 @@
+//! Leases: which container uses which components.
+//!
+//! Reference counts are derived from these files, never stored, so a crash cannot make one wrong. A lease is written under
+//! the shared lease lock and a removal moves trees away under the exclusive one: either the removal sees the lease, or the
+//! lease finds the tree gone and is refused.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use fragment_sys::lock::LockMode;
+use fragment_types::{ComponentName, Digest};
+use serde::{Deserialize, Serialize};
+
+use crate::error::StoreError;
+use crate::layout::{self, LEASES};
+use crate::store::{Store, document};
+
+/// Longest lease read.
+const MAX_LEASE: u64 = 4 << 20;
+/// Start of the names of leases that are being written.
+const UNFINISHED: &str = ".new-";
+
+/// Who holds a lease: enough to find out whether it still exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// State directory of the runtime that knows the container (its `--root`).
+    pub runtime_root: PathBuf,
+    /// Container id.
+    pub id: String,
+    /// A process that stands for the holder where no state directory does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<HolderProcess>,
+}
+
+/// A process, told apart from a later one of the same id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HolderProcess {
+    /// Process id.
+    pub pid: u32,
+    /// Start time in clock ticks since boot, field 22 of proc_pid_stat(5).
+    pub start_time: u64,
+}
+
+/// A component that a lease keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeasedComponent {
+    /// Name.
+    pub name: ComponentName,
+    /// Identity.
+    pub digest: Digest,
+    /// Name of the tree in use.
+    pub diff_id: Digest,
+}
+
+/// One container's claim on components. It lasts until it is released or swept; dropping this value does nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// What the caller knows it by.
+    pub key: String,
+    /// Who holds it.
+    pub holder: Holder,
+    /// What it keeps.
+    pub components: Vec<LeasedComponent>,
+}
+
+impl Store {
+    /// Keeps `components` from being removed until [`Store::release`] with the same key. A lease of that key is replaced.
+    ///
+    /// Waits for no writer, only for the moment in which a removal moves trees away.
+    ///
+    /// # Errors
+    /// [`StoreError::TreeGone`] when a component has already been removed: the plan has to be made again.
+    pub fn lease(
+        &self,
+        key: &str,
+        holder: Holder,
+        components: &[LeasedComponent],
+    ) -> Result<Lease, StoreError> {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        let lease = Lease {
+            key: key.to_owned(),
+            holder,
+            components: components.to_vec(),
+        };
+        let path = self.lease_path(key);
+        let content = document(&lease, &path)?;
+        let lock = self.lock_leases(LockMode::Shared)?;
+        if let Some(gone) = components
+            .iter()
+            .find(|c| !self.tree_path(&c.diff_id).is_dir())
+        {
+            return Err(StoreError::TreeGone {
+                component: gone.name.clone(),
+                diff_id: gone.diff_id,
+            });
+        }
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let unfinished = self
+            .path(LEASES)
+            .join(format!("{UNFINISHED}{}-{number}", std::process::id()));
+        // not flushed to disk: no container outlives the power failure that would lose it (see `read_lease`)
+        let written = match layout::write_new(&unfinished, 0o600, &content, false) {
+            // left by a killed process that had our id
+            Err(StoreError::Create { source, .. })
+                if source.kind() == io::ErrorKind::AlreadyExists =>
+            {
+                fs::remove_file(&unfinished).map_err(StoreError::remove(&unfinished))?;
+                layout::write_new(&unfinished, 0o600, &content, false)
+            }
+            other => other,
+        };
+        written
+            .and_then(|()| layout::rename(&unfinished, &path))
+            .inspect_err(|_| {
+                let _ = fs::remove_file(&unfinished);
+            })?;
+        drop(lock);
+        Ok(lease)
+    }
+
+    /// Ends a lease; whether there was one.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub fn release(&self, key: &str) -> Result<bool, StoreError> {
+        remove_if_there(&self.lease_path(key))
+    }
+
+    /// All leases, by key.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseDamaged`] for one that cannot be read: nothing may be removed on guesses.
+    pub fn leases(&self) -> Result<Vec<Lease>, StoreError> {
+        let mut leases = Vec::new();
+        for path in self.lease_files()? {
+            leases.extend(read_lease(&path)?);
+        }
+        leases.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(leases)
+    }
+
+    /// Removes leases whose holder is gone, as `is_alive` says; returns them.
+    ///
+    /// # Errors
+    /// When leases cannot be read or removed.
+    pub fn sweep(
+        &self,
+        mut is_alive: impl FnMut(&Lease) -> bool,
+    ) -> Result<Vec<Lease>, StoreError> {
+        let mut stale = self.leases()?;
+        // asked without a lock: it may take its time
+        stale.retain(|lease| !is_alive(lease));
+        let lock = self.lock_leases(LockMode::Exclusive)?;
+        let mut swept = Vec::new();
+        for lease in stale {
+            let path = self.lease_path(&lease.key);
+            // meanwhile released, or taken again by a new container of the same key
+            if path.exists() && read_lease(&path)?.as_ref() == Some(&lease) {
+                remove_if_there(&path)?;
+                swept.push(lease);
+            }
+        }
+        drop(lock);
+        Ok(swept)
+    }
+
+    /// Keys are arbitrary text: their digest is a safe file name.
+    fn lease_path(&self, key: &str) -> PathBuf {
+        self.path(LEASES)
+            .join(format!("{}.json", Digest::of(key.as_bytes()).hex()))
+    }
+
+    fn lease_files(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let directory = self.path(LEASES);
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&directory).map_err(StoreError::read(&directory))? {
+            let path = entry.map_err(StoreError::read(&directory))?.path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "json")
+            {
+                files.push(path);
+            }
+        }
+        Ok(files)
+    }
+
+    /// Removes what killed processes left half-written. Only under the exclusive lease lock: nobody is writing then.
+    pub(crate) fn remove_unfinished_leases(&self) -> Result<(), StoreError> {
+        let directory = self.path(LEASES);
+        for entry in fs::read_dir(&directory).map_err(StoreError::read(&directory))? {
+            let entry = entry.map_err(StoreError::read(&directory))?;
+            if entry
+                .file_name()
+                .as_encoded_bytes()
+                .starts_with(UNFINISHED.as_bytes())
+            {
+                remove_if_there(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The lease in a file; `None` when it was released meanwhile, or is a damaged one from before the machine started.
+fn read_lease(path: &Path) -> Result<Option<Lease>, StoreError> {
+    let content = match layout::read_file(path, MAX_LEASE) {
+        Err(StoreError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
+        other => other?,
+    };
+    match serde_json::from_slice(&content) {
+        Ok(lease) => Ok(Some(lease)),
+        Err(source) => {
+            let written = fs::metadata(path)
+                .and_then(|metadata| metadata.modified())
+                .map_err(StoreError::read(path))?;
+            if written < boot_time() {
+                remove_if_there(path)?;
+                return Ok(None);
+            }
+            Err(StoreError::LeaseDamaged {
+                path: path.to_owned(),
+                source,
+            })
+        }
+    }
+}
+
+fn boot_time() -> SystemTime {
+    let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let up = Duration::from_secs(u64::try_from(up.tv_sec).unwrap_or_default());
+    SystemTime::now()
+        .checked_sub(up)
+        .unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+fn remove_if_there(path: &Path) -> Result<bool, StoreError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StoreError::remove(path)(error)),
+    }
+}

@@ -1,0 +1,361 @@
+//! Unpacks a layer into a directory, entry by entry, exactly as its manifest says and nowhere else.
+//!
+//! Every entry must be one that the manifest lists, which bounds entries and bytes before anything is written. Directories
+//! are opened with openat2(2) RESOLVE_NO_SYMLINKS beneath the root of the tree, so even a symbolic link that somehow got
+//! into the way leads nowhere.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use fragment_types::manifest::{PathEntry, PathKind};
+use fragment_types::{Digest, Manifest};
+use rustix::fs::{
+    AtFlags, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, chownat, fchmod, fchown,
+    futimens, linkat, mkdirat, openat, openat2, symlinkat, utimensat,
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::archive::Archive;
+use crate::entry::{Entry, Kind, Refusal, file_name, parent};
+use crate::expected::Expected;
+use crate::layer::{Hashing, LayerError};
+
+/// Unpacks the archive that `source` yields into the empty directory `root`, and checks that it is what `manifest` says:
+/// content, sizes and `diff_id`.
+///
+/// Owners are set if this process may set them (it is root); else everything belongs to the caller.
+pub(crate) fn unpack(
+    source: impl Read,
+    manifest: &Manifest,
+    expected: &Expected<'_>,
+    root: BorrowedFd<'_>,
+) -> Result<(), LayerError> {
+    let mut source = Hashing::new(source);
+    let mut archive = Archive::new(&mut source);
+    let mut tree = Tree::new(root);
+    let mut made = HashSet::new();
+    let mut directories = Vec::new();
+    let (mut entries, mut plain) = (0, 0);
+    while let Some(entry) = archive.next_entry()? {
+        entries += 1;
+        let listed = check(&entry, expected, &made)
+            .map_err(|refusal| LayerError::entry(&entry.path, refusal))?;
+        match &entry.kind {
+            Kind::Directory => tree.make_directory(&entry)?,
+            Kind::File { size } => {
+                plain += size;
+                tree.make_file(&entry, listed, &mut archive)?;
+            }
+            Kind::Symlink { target } => tree.make_symlink(&entry, target)?,
+            Kind::HardLink { target } => tree.make_link(&entry, target)?,
+        }
+        made.insert(entry.path.clone());
+        if entry.kind == Kind::Directory {
+            directories.push(entry);
+        }
+    }
+    if !made.contains("") {
+        directories.insert(0, Entry::root());
+    }
+    // deepest first: a directory may take away our own right to enter it, and making its children changed its time
+    for directory in directories.iter().rev() {
+        tree.finish_directory(directory)?;
+    }
+    if let Some(path) = expected
+        .paths()
+        .into_iter()
+        .find(|&path| !made.contains(path))
+    {
+        return Err(LayerError::Missing {
+            path: format!("/{path}"),
+        });
+    }
+    for (what, expected, found) in [
+        ("size of all files", manifest.size.plain, plain),
+        ("number of entries", manifest.size.entries, entries),
+    ] {
+        if expected != found {
+            return Err(LayerError::Size {
+                what,
+                expected,
+                found,
+            });
+        }
+    }
+    let found = source.digest();
+    if found != manifest.layer.diff_id {
+        return Err(LayerError::DiffId {
+            expected: manifest.layer.diff_id,
+            found,
+        });
+    }
+    Ok(())
+}
+
+impl Entry {
+    /// The root of a tree whose archive does not mention it.
+    fn root() -> Self {
+        Self {
+            path: String::new(),
+            kind: Kind::Directory,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: 0,
+        }
+    }
+}
+
+/// Whether the manifest and what was made before allow `entry`; returns what the manifest says of it (`None` for a root
+/// that it does not list).
+fn check<'m>(
+    entry: &Entry,
+    expected: &Expected<'m>,
+    made: &HashSet<String>,
+) -> Result<Option<&'m PathEntry>, Refusal> {
+    if made.contains(&entry.path) {
+        return Err(Refusal::Duplicate);
+    }
+    let listed = expected.get(&entry.path);
+    let Some(listed) = listed else {
+        // manifests may leave the root out
+        return match entry.kind {
+            Kind::Directory if entry.path.is_empty() && entry.mode & 0o6000 == 0 => Ok(None),
+            _ => Err(Refusal::Unlisted),
+        };
+    };
+    if let Some(parent) = parent(&entry.path)
+        && !parent.is_empty()
+        && !(made.contains(parent)
+            && expected
+                .get(parent)
+                .is_some_and(|parent| parent.kind == PathKind::Directory))
+    {
+        return Err(Refusal::Parent);
+    }
+    let (kind, has_mode) = match &entry.kind {
+        Kind::Directory => (PathKind::Directory, true),
+        Kind::File { .. } => (PathKind::File, true),
+        Kind::Symlink { .. } => (PathKind::Symlink, false),
+        // its mode is that of the file it is a link to
+        Kind::HardLink { .. } => (PathKind::File, false),
+    };
+    if listed.kind != kind {
+        return Err(Refusal::KindDiffers);
+    }
+    if has_mode && entry.mode != listed.mode {
+        return Err(if entry.mode & !listed.mode & 0o6000 != 0 {
+            Refusal::SetId
+        } else {
+            Refusal::ModeDiffers {
+                expected: listed.mode,
+                found: entry.mode,
+            }
+        });
+    }
+    match &entry.kind {
+        Kind::File { size } if *size != listed.size => Err(Refusal::SizeDiffers {
+            expected: listed.size,
+            found: *size,
+        }),
+        Kind::Symlink { target } if listed.target.as_ref() != Some(target) => {
+            Err(Refusal::TargetDiffers)
+        }
+        Kind::HardLink { target } => check_link(
+            listed,
+            expected.get(target).filter(|_| made.contains(target)),
+        )
+        .map(|()| Some(listed)),
+        _ => Ok(Some(listed)),
+    }
+}
+
+/// Both names of a hard link must be the same file in the manifest too.
+fn check_link(listed: &PathEntry, target: Option<&PathEntry>) -> Result<(), Refusal> {
+    let target = target
+        .filter(|target| target.kind == PathKind::File)
+        .ok_or(Refusal::LinkTarget)?;
+    if listed.mode != target.mode {
+        return Err(if target.mode & !listed.mode & 0o6000 != 0 {
+            Refusal::SetId
+        } else {
+            Refusal::ModeDiffers {
+                expected: listed.mode,
+                found: target.mode,
+            }
+        });
+    }
+    if listed.size != target.size {
+        return Err(Refusal::SizeDiffers {
+            expected: listed.size,
+            found: target.size,
+        });
+    }
+    match target.digest {
+        Some(found) if listed.digest != Some(found) => Err(Refusal::DigestDiffers { found }),
+        _ => Ok(()),
+    }
+}
+
+/// The directory that is being filled.
+struct Tree<'r> {
+    root: BorrowedFd<'r>,
+    /// The directory that was used last, by its path: entries of one directory follow each other.
+    last: HashMap<String, OwnedFd>,
+    set_owner: bool,
+    buffer: Vec<u8>,
+}
+
+impl<'r> Tree<'r> {
+    fn new(root: BorrowedFd<'r>) -> Self {
+        Self {
+            root,
+            last: HashMap::new(),
+            set_owner: rustix::process::geteuid().is_root(),
+            buffer: vec![0; 1 << 17],
+        }
+    }
+
+    fn open_directory(&self, path: &str) -> Result<OwnedFd, LayerError> {
+        open_beneath(self.root, path, OFlags::RDONLY | OFlags::DIRECTORY)
+            .map_err(LayerError::write(path))
+    }
+
+    /// The directory that holds `path`.
+    fn parent(&mut self, path: &str) -> Result<BorrowedFd<'_>, LayerError> {
+        let parent = parent(path).unwrap_or_default();
+        if !self.last.contains_key(parent) {
+            let directory = self.open_directory(parent)?;
+            self.last.clear();
+            self.last.insert(parent.to_owned(), directory);
+        }
+        Ok(self.last.get(parent).map_or(self.root, AsFd::as_fd))
+    }
+
+    fn make_directory(&mut self, entry: &Entry) -> Result<(), LayerError> {
+        if entry.path.is_empty() {
+            return Ok(());
+        }
+        // ours alone until `finish_directory`
+        mkdirat(
+            self.parent(&entry.path)?,
+            file_name(&entry.path),
+            Mode::RWXU,
+        )
+        .map_err(LayerError::write(&entry.path))
+    }
+
+    fn finish_directory(&self, entry: &Entry) -> Result<(), LayerError> {
+        let directory = self.open_directory(&entry.path)?;
+        self.finish(directory.as_fd(), entry)
+    }
+
+    /// Owner, mode and time, in this order: chown(2) clears set-id bits, and all change the status only.
+    fn finish(&self, file: BorrowedFd<'_>, entry: &Entry) -> Result<(), LayerError> {
+        let result = (|| {
+            if self.set_owner {
+                fchown(
+                    file,
+                    Some(Uid::from_raw(entry.uid)),
+                    Some(Gid::from_raw(entry.gid)),
+                )?;
+            }
+            fchmod(file, Mode::from_raw_mode(entry.mode))?;
+            futimens(file, &times(entry.mtime))
+        })();
+        result.map_err(LayerError::write(&entry.path))
+    }
+
+    fn make_file<R: Read>(
+        &mut self,
+        entry: &Entry,
+        listed: Option<&PathEntry>,
+        archive: &mut Archive<R>,
+    ) -> Result<(), LayerError> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(
+            self.parent(&entry.path)?,
+            file_name(&entry.path),
+            flags,
+            Mode::RUSR | Mode::WUSR,
+        )
+        .map_err(LayerError::write(&entry.path))?;
+        let mut file = File::from(file);
+        let mut hasher = Sha256::new();
+        loop {
+            let read = archive.read_content(&mut self.buffer)?;
+            if read == 0 {
+                break;
+            }
+            hasher.update(&self.buffer[..read]);
+            file.write_all(&self.buffer[..read])
+                .map_err(LayerError::write(&entry.path))?;
+        }
+        let found = Digest::from_bytes(hasher.finalize().into());
+        if listed.and_then(|listed| listed.digest) != Some(found) {
+            return Err(LayerError::entry(
+                &entry.path,
+                Refusal::DigestDiffers { found },
+            ));
+        }
+        self.finish(file.as_fd(), entry)
+    }
+
+    fn make_symlink(&mut self, entry: &Entry, target: &str) -> Result<(), LayerError> {
+        let set_owner = self.set_owner;
+        let parent = self.parent(&entry.path)?;
+        let name = file_name(&entry.path);
+        let result = (|| {
+            symlinkat(target, parent, name)?;
+            let nofollow = AtFlags::SYMLINK_NOFOLLOW;
+            if set_owner {
+                let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+                chownat(parent, name, Some(uid), Some(gid), nofollow)?;
+            }
+            utimensat(parent, name, &times(entry.mtime), nofollow)
+        })();
+        result.map_err(LayerError::write(&entry.path))
+    }
+
+    fn make_link(&mut self, entry: &Entry, target: &str) -> Result<(), LayerError> {
+        let from = self.open_directory(parent(target).unwrap_or_default())?;
+        // without AT_SYMLINK_FOLLOW linkat(2) does not follow a link at the last part
+        linkat(
+            from,
+            file_name(target),
+            self.parent(&entry.path)?,
+            file_name(&entry.path),
+            AtFlags::empty(),
+        )
+        .map_err(LayerError::write(&entry.path))
+    }
+}
+
+/// Opens a relative path without following any symbolic link and without leaving `root` or its filesystem.
+pub(crate) fn open_beneath(
+    root: BorrowedFd<'_>,
+    path: &str,
+    flags: OFlags,
+) -> rustix::io::Result<OwnedFd> {
+    openat2(
+        root,
+        if path.is_empty() { "." } else { path },
+        flags | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV,
+    )
+}
+
+fn times(seconds: i64) -> Timestamps {
+    let time = Timespec {
+        tv_sec: seconds,
+        tv_nsec: 0,
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
+}
