@@ -12,11 +12,17 @@
 //! | [`child`] | waiting for processes with a deadline |
 //! | [`leftovers`] | mounts, cgroups, processes and files that mention an id |
 //! | [`console`] | the engine's end of `--console-socket` |
+//! | [`programs`] | tiny programs in several languages, compiled when first needed |
+//! | [`debian`] | a whole Debian root file system, built when first needed |
+//! | [`cache`] | where those are kept |
 
 pub mod bundle;
+pub mod cache;
 pub mod child;
 pub mod console;
+pub mod debian;
 pub mod leftovers;
+pub mod programs;
 pub mod runtime;
 pub mod scene;
 

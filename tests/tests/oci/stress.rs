@@ -7,6 +7,10 @@ use fragment_tests::{Scene, child};
 #[test]
 fn twenty_containers_from_four_threads() {
     let scene = Scene::sleeper();
+    let runc = scene.runtime.is_runc();
+    if runc {
+        println!("not asked of runc 1.1, whose list fails while a container is deleted: list");
+    }
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let scene = &scene;
@@ -24,7 +28,9 @@ fn twenty_containers_from_four_threads() {
                         scene.call(["state", &id]).output().ok().json()["status"],
                         "running"
                     );
-                    scene.call(["list", "-q"]).output().ok().says(&id);
+                    if !runc {
+                        scene.call(["list", "-q"]).output().ok().says(&id);
+                    }
                     scene.call(["delete", "--force", &id]).output().ok();
                 }
             });
