@@ -413,3 +413,22 @@ fn dev_shm_takes_files() {
         .ok()
         .stdout("x\n1777\n");
 }
+
+#[test]
+fn a_root_that_is_a_link_out_of_the_bundle_is_never_written_to() {
+    let mut scene = Scene::new();
+    let outside = scene.file("outside");
+    fs::create_dir(&outside).unwrap();
+    std::os::unix::fs::symlink(&outside, scene.bundle.path().join("link")).unwrap();
+    scene
+        .bundle
+        .note_all()
+        .edit(|spec| spec["root"]["path"] = json!("link"));
+    let output = scene.run();
+    assert!(
+        output.status.code().is_some_and(|code| code != 0),
+        "{output}"
+    );
+    assert!(!output.stderr.is_empty(), "{output}");
+    scene.nothing_left();
+}

@@ -274,3 +274,61 @@ fn a_container_of_another_root_is_unknown() {
     call.output().fails_with("does not exist");
     scene.delete();
 }
+
+/// A script that makes the call in a pid namespace of its own, whose first process, `$first`, reaps nobody.
+const IN_OWN_PIDS: &str = "
+    unshare --pid --fork --mount-proc sleep 1000 &
+    until first=$(echo $(cat /proc/$!/task/$!/children)) && [ \"$first\" ]; do :; done
+    trap 'kill -KILL $first' EXIT
+    until [ $(cat /proc/$first/comm) = sleep ]; do :; done
+    inside() { nsenter --target $first --pid --mount \"$@\"; }
+    inside \"$@\"";
+
+// the record of libcontainer has no start time of the process (FACTS.md 1)
+#[test]
+fn a_process_that_got_the_containers_pid_is_not_the_container() {
+    let scene = Scene::sleeper();
+    let (runtime, root, id) = (scene.runtime.program(), scene.runtime.root(), &scene.id);
+    let call = format!("inside {} --root {}", runtime.display(), root.display());
+    // the pid is given out anew by ns_last_pid (proc_sys_kernel(5)); the container's parent never reaps it, so the
+    // namespace's first process is replaced by a shell, which does
+    let script = format!(
+        "exec unshare --pid --fork --mount-proc sh -ec '
+        inside() {{ \"$@\"; }}
+        \"$@\"
+        pid=$({call} state {id} | sed -n \"s/.*\\\"pid\\\": *\\([0-9]*\\).*/\\1/p\")
+        kill -KILL $pid
+        while [ -e /proc/$pid ]; do sleep 0.05; done
+        sleep 0.1
+        echo $((pid - 1)) > /proc/sys/kernel/ns_last_pid
+        sleep 1000 & test $! = $pid || {{ echo got $! instead of $pid; exit 9; }}
+        {call} state {id} | grep -o stopped
+        {call} kill {id} KILL && echo killed || echo refused
+        {call} delete {id} && echo deleted
+        kill -0 $pid && echo untouched
+        kill -KILL $pid' sh \"$@\""
+    );
+    let output = scene.run_call(&["--detach"]).within(&script).output();
+    output.ok().stdout("stopped\nrefused\ndeleted\nuntouched\n");
+}
+
+#[test]
+fn a_container_whose_parent_does_not_reap_it_is_stopped() {
+    let scene = Scene::new();
+    let (runtime, root, id) = (scene.runtime.program(), scene.runtime.root(), &scene.id);
+    let call = format!("inside {} --root {}", runtime.display(), root.display());
+    let script = format!(
+        "{IN_OWN_PIDS}
+        for turn in 1 2 3 4 5 6 7 8 9; do
+            {call} state {id} | grep -o stopped && break
+            sleep 0.2
+        done
+        {call} delete {id}"
+    );
+    scene
+        .run_call(&["--detach"])
+        .within(&script)
+        .output()
+        .ok()
+        .stdout("stopped\n");
+}

@@ -87,3 +87,76 @@ fn a_command_that_is_not_in_path_in_exec() {
     assert_eq!(scene.status(), "running");
     scene.delete();
 }
+
+/// `run` fails, with a word about it, and leaves nothing: runtimes that look before they leap fail in `create`, others when
+/// the kernel refuses.
+fn does_not_run(prepare: impl Fn(&mut Scene)) {
+    let mut scene = Scene::new();
+    scene.bundle.args(&["/home/tool"]);
+    prepare(&mut scene);
+    let output = scene.run();
+    assert!(
+        output.status.code().is_some_and(|code| code != 0),
+        "{output}"
+    );
+    assert!(
+        !output.stderr.trim().is_empty() && !output.stderr.contains("panicked"),
+        "{output}"
+    );
+    scene.nothing_left();
+}
+
+#[test]
+fn elf_files_that_are_cut_short() {
+    let busybox = std::fs::read("/usr/bin/busybox").unwrap();
+    for length in [4, 16, 63, 64, 100] {
+        does_not_run(|scene| {
+            let path = scene.bundle.rootfs().join("home/tool");
+            scene.bundle.file("home/tool", "", 0o755);
+            std::fs::write(&path, &busybox[..length]).unwrap();
+            scene.bundle.note_all();
+        });
+    }
+}
+
+#[test]
+fn a_file_of_another_machine() {
+    let mut busybox = std::fs::read("/usr/bin/busybox").unwrap();
+    // e_machine at offset 18 (elf(5)): 8 is MIPS
+    busybox[18..20].copy_from_slice(&[8, 0]);
+    does_not_run(|scene| {
+        let path = scene.bundle.rootfs().join("home/tool");
+        scene.bundle.file("home/tool", "", 0o755);
+        std::fs::write(&path, &busybox).unwrap();
+        scene.bundle.note_all();
+    });
+}
+
+#[test]
+fn an_empty_file() {
+    does_not_run(|scene| {
+        scene.bundle.file("home/tool", "", 0o755);
+    });
+}
+
+#[test]
+fn scripts_whose_interpreter_cannot_run() {
+    for line in [
+        "#!/no/such/interpreter\n",
+        "#!/bin/sh\r\n",
+        "#!/home\n",
+        "#!\n",
+        "#!/etc/passwd\n",
+    ] {
+        does_not_run(|scene| {
+            scene.bundle.file("home/tool", line, 0o755);
+        });
+    }
+}
+
+#[test]
+fn a_script_that_is_its_own_interpreter() {
+    does_not_run(|scene| {
+        scene.bundle.file("home/tool", "#!/home/tool\n", 0o755);
+    });
+}
