@@ -96,6 +96,8 @@ pub enum EvidenceKind {
     Environment,
     /// An import of a script language.
     Import,
+    /// A command word of a shell script.
+    Script,
     /// A symbol that an ELF file imports.
     Symbol,
 }
