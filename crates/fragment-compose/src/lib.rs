@@ -1,1 +1,31 @@
-//! stub
+//! Chosen layers and a bundle's rootfs in, one overlay out.
+//!
+//! | module | its job |
+//! |---|---|
+//! | [`rootfs`] | what the rootfs of a bundle is: facts, nothing changed |
+//! | [`filesystem`] | which filesystems can hold an overlay's upper directory |
+//! | `layout` | what of the rootfs would hide the components |
+//! | [`overlay`] | layers as mount options, within what each kernel takes |
+//! | [`composition`] | the decision (needs no root, changes nothing) and its preparation |
+//! | [`residue`] | what a composition leaves on the host, and its removal at any later time |
+//! | [`kernel`] | kernel versions |
+//!
+//! Nothing is mounted here: the options become the first mount of the container's own mount namespace, so that no mount
+//! ever stays on the host.
+
+pub mod composition;
+pub mod error;
+pub mod filesystem;
+pub mod kernel;
+mod layout;
+pub mod overlay;
+pub mod residue;
+pub mod rootfs;
+
+pub use composition::{Composition, Inputs, Prepared, compose};
+pub use error::ComposeError;
+pub use filesystem::Filesystem;
+pub use kernel::KernelVersion;
+pub use overlay::Overlay;
+pub use residue::{Residue, cleanup};
+pub use rootfs::RootfsFacts;
