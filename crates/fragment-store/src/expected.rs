@@ -126,3 +126,75 @@ fn check_path(entry: &PathEntry) -> Result<&str, String> {
         Err(format!("path `{path}` has fields of another kind"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fragment_types::Digest;
+    use fragment_types::manifest::{Layer, PathEntry, PathKind, Provides, Requires, SCHEMA, Size};
+
+    use super::{Expected, Limits};
+
+    fn manifest(files: u64) -> fragment_types::Manifest {
+        let digest = Digest::of(b"");
+        let paths = (0..files)
+            .map(|number| PathEntry {
+                path: format!("/{number}"),
+                kind: PathKind::File,
+                mode: 0o644,
+                size: 10,
+                digest: Some(digest),
+                target: None,
+            })
+            .collect();
+        fragment_types::Manifest {
+            schema: SCHEMA.to_owned(),
+            name: "many".parse().unwrap(),
+            version: "1.0.0".parse().unwrap(),
+            upstream_version: String::new(),
+            description: String::new(),
+            architecture: String::new(),
+            eol: None,
+            aliases: [].into(),
+            preference: 0,
+            capabilities: [].into(),
+            provides: Provides {
+                paths,
+                ..Provides::default()
+            },
+            requires: Requires::default(),
+            conflicts: [].into(),
+            packages: Vec::new(),
+            retention_seconds: 0,
+            size: Size::default(),
+            layer: Layer {
+                digest,
+                diff_id: digest,
+            },
+        }
+    }
+
+    #[test]
+    fn entries_and_bytes_are_limited() {
+        let limits = Limits {
+            entries: 5,
+            bytes: 50,
+        };
+        assert!(Expected::new(&manifest(5), &limits).is_ok());
+        for (files, limits, message) in [
+            (6, limits, "6 paths are more than 5"),
+            (
+                5,
+                Limits {
+                    bytes: 49,
+                    ..limits
+                },
+                "50 bytes are more than 49",
+            ),
+        ] {
+            let error = Expected::new(&manifest(files), &limits)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+}
