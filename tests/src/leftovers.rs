@@ -17,12 +17,18 @@ const GRACE: Duration = Duration::from_secs(3);
 #[must_use]
 pub fn of(id: &str, directory: &Path) -> Vec<String> {
     let deadline = Instant::now() + GRACE;
-    let mut processes = processes(id);
-    while !processes.is_empty() && Instant::now() < deadline {
+    let (mut processes, mut inhabitants) = (processes(id), inhabitants(directory));
+    while !(processes.is_empty() && inhabitants.is_empty()) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));
         processes = self::processes(id);
+        inhabitants = self::inhabitants(directory);
     }
     let mut found = Vec::new();
+    found.extend(
+        inhabitants
+            .iter()
+            .map(|pid| format!("process {pid} in a mount namespace of the test")),
+    );
     found.extend(
         processes
             .iter()
@@ -52,6 +58,9 @@ pub fn remove(id: &str, directory: &Path) {
         let _ = crate::child::signal(process.pid, rustix::process::Signal::KILL);
     }
     let deadline = Instant::now() + GRACE;
+    for pid in inhabitants(directory) {
+        let _ = crate::child::signal(pid, rustix::process::Signal::KILL);
+    }
     while !processes(id).is_empty() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -110,6 +119,34 @@ pub fn processes(id: &str) -> Vec<Process> {
         })
     })
     .collect()
+}
+
+/// Processes, by pid, that have something of `directory` mounted: a container that has no other mark, because the runtime
+/// lost it before it had a cgroup or an environment of its own.
+#[must_use]
+pub fn inhabitants(directory: &Path) -> Vec<u32> {
+    let (own, needle) = (std::process::id(), directory.to_string_lossy().into_owned());
+    let pids = self::directory(Path::new("/proc"))
+        .filter_map(|path| path.file_name()?.to_str()?.parse::<u32>().ok())
+        .filter(|&pid| pid != own);
+    let host = fs::read_link("/proc/self/ns/mnt").ok();
+    pids.filter(|pid| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok() != host)
+        .filter(|pid| {
+            fs::read_to_string(format!("/proc/{pid}/mountinfo"))
+                .is_ok_and(|table| table.contains(&needle))
+        })
+        .collect()
+}
+
+/// Namespaces that are kept by a bind mount instead of a process, as lines of mountinfo.
+#[must_use]
+pub fn pinned_namespaces() -> Vec<String> {
+    let table = fs::read_to_string("/proc/self/mountinfo").expect("read /proc/self/mountinfo");
+    table
+        .lines()
+        .filter(|line| line.contains(" - nsfs "))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Lines of this namespace's mountinfo that mention `id` or lie below `directory`.

@@ -28,6 +28,7 @@ pub struct Scene {
     /// The runtime under test.
     pub runtime: Runtime,
     directory: tempfile::TempDir,
+    pinned: Vec<String>,
 }
 
 impl Default for Scene {
@@ -94,6 +95,7 @@ impl Scene {
             bundle,
             runtime,
             directory,
+            pinned: leftovers::pinned_namespaces(),
         }
     }
 
@@ -245,6 +247,11 @@ impl Scene {
     #[must_use]
     pub fn leftovers(&self) -> Vec<String> {
         let mut found = leftovers::of(&self.id, self.directory.path());
+        // `ip netns` of somebody else on this machine keeps its own below /run/netns
+        let pinned = leftovers::pinned_namespaces().into_iter();
+        let pinned =
+            pinned.filter(|line| !self.pinned.contains(line) && !line.contains(" /run/netns/"));
+        found.extend(pinned.map(|line| format!("namespace {line}")));
         let state = fs::read_dir(self.runtime.root())
             .into_iter()
             .flatten()

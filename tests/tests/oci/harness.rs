@@ -7,7 +7,12 @@ fn the_leftover_check_sees_process_cgroup_state_and_bundle() {
     let mut scene = Scene::sleeper();
     scene.up();
     let found = scene.leftovers().join("\n");
-    for kind in ["process ", "cgroup /sys/fs/cgroup/", "state "] {
+    for kind in [
+        "process ",
+        "in a mount namespace",
+        "cgroup /sys/fs/cgroup/",
+        "state ",
+    ] {
         assert!(found.contains(kind), "{kind} is missing in:\n{found}");
     }
     scene.delete();
