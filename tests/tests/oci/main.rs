@@ -22,6 +22,7 @@ mod cgroups;
 mod config;
 mod delete;
 mod descriptors;
+mod engines;
 mod exec;
 mod filesystem;
 mod harness;
