@@ -259,6 +259,16 @@ impl<'s, H: FileHeader<Endian = Endianness>> File<'s, H> {
     }
 
     fn elf(&self) -> Result<Elf, ElfError> {
+        let kind = match self.header.e_type(self.endian) {
+            elf::ET_EXEC => ElfKind::Executable,
+            elf::ET_DYN => ElfKind::SharedObject,
+            _ => ElfKind::Other,
+        };
+        if kind != ElfKind::Other && self.loads.is_empty() {
+            return Err(ElfError::Malformed {
+                what: "it has no loadable segment",
+            });
+        }
         let dynamic = self.read_dynamic()?;
         let strings = self.strings(&dynamic)?;
         let mut reader = Reader::new(self.source);
@@ -290,11 +300,7 @@ impl<'s, H: FileHeader<Endian = Endianness>> File<'s, H> {
         Ok(Elf {
             machine: self.machine(),
             is_64: self.header.is_type_64(),
-            kind: match self.header.e_type(self.endian) {
-                elf::ET_EXEC => ElfKind::Executable,
-                elf::ET_DYN => ElfKind::SharedObject,
-                _ => ElfKind::Other,
-            },
+            kind,
             interpreter: self.read_interpreter()?,
             is_dynamic: self.dynamic.is_some(),
             soname,

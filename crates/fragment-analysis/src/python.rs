@@ -47,7 +47,7 @@ pub fn imports(text: &str) -> BTreeSet<String> {
                 add(&mut out, name);
             }
         } else if let Some(rest) = statement.strip_prefix("from ")
-            && rest.contains(" import ")
+            && rest.contains(" import")
         {
             add(&mut out, rest);
         }
@@ -174,7 +174,7 @@ mod tests {
             ("x = [\n'import',\nimport_me]\nimport a", &["a"]),
             ("x = (  # open\nimport a", &["a"]),
             ("importlib.x()\nfrom_x = 1\n", &[]),
-            ("from a import*", &[]),
+            ("from a import*", &["a"]),
             ("import a\r\nimport b\r\n", &["a", "b"]),
         ] {
             let found: Vec<_> = imports(text).into_iter().collect();

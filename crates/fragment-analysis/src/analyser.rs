@@ -1,0 +1,275 @@
+//! The state of one analysis, and the small steps that all parts of it take.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+
+use fragment_sys::root::{End, Found, Link, Root};
+use fragment_types::path::merged_usr;
+use fragment_types::{
+    Capability, Catalogue, CatalogueError, ComponentIndex, Evidence, EvidenceKind, Need, Strength,
+};
+
+use crate::elf::Elf;
+use crate::error::AnalysisError;
+use crate::ledger::Ledger;
+use crate::task::Task;
+
+/// Deepest nest of programs that run programs, scripts that name scripts, links in components.
+pub(crate) const MAX_DEPTH: usize = 12;
+/// Most files that are looked into because of a word somewhere.
+pub(crate) const MAX_SOFT_FILES: usize = 64;
+/// The capability of the component below every composition.
+const CORE: &str = "process_execution";
+
+/// On whose behalf something is looked at.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    /// Whether the entrypoint cannot start without it.
+    pub(crate) strength: Strength,
+    /// How it was arrived at.
+    pub(crate) chain: Vec<Evidence>,
+    /// How many programs and scripts led here.
+    pub(crate) depth: usize,
+}
+
+impl Context {
+    /// The context one step further.
+    pub(crate) fn with(&self, kind: EvidenceKind, source: &str, detail: impl Into<String>) -> Self {
+        let mut next = self.clone();
+        let step = Evidence {
+            kind,
+            source: source.to_owned(),
+            detail: detail.into(),
+        };
+        if next.chain.last() != Some(&step) {
+            next.chain.push(step);
+        }
+        next
+    }
+
+    /// The context with a step for each link that was followed.
+    pub(crate) fn through(&self, links: &[Link]) -> Self {
+        links.iter().fold(self.clone(), |context, link| {
+            context.with(
+                EvidenceKind::Entry,
+                &link.path,
+                format!("-> {}", link.target),
+            )
+        })
+    }
+
+    /// The context of something that is only likely to be used.
+    pub(crate) fn soft(&self) -> Self {
+        Self {
+            strength: Strength::Soft,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn deeper(&self) -> Self {
+        Self {
+            depth: self.depth + 1,
+            ..self.clone()
+        }
+    }
+}
+
+/// A file of the bundle that belongs to the application as far as one can tell.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnFile {
+    pub(crate) found: Found,
+    pub(crate) chain: Vec<Evidence>,
+    /// Whether what it imports says something about the application: not of interpreters and public libraries.
+    pub(crate) speaks: bool,
+}
+
+/// Where a path leads.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// To a file of the bundle.
+    Here { found: Found, links: Vec<Link> },
+    /// To nothing in the bundle; `path` is what does not exist, links before it followed.
+    Absent { path: String, links: Vec<Link> },
+}
+
+/// The state of one analysis.
+pub(crate) struct Analyser<'a> {
+    pub(crate) root: &'a Root,
+    pub(crate) task: &'a Task,
+    pub(crate) library: &'a dyn Catalogue,
+    pub(crate) ledger: Ledger,
+    pub(crate) warnings: BTreeSet<String>,
+    /// By path, so that each is looked at once.
+    pub(crate) own: BTreeMap<String, OwnFile>,
+    pub(crate) elves: HashMap<String, Rc<Elf>>,
+    /// Programs and texts already looked into, with the strength on whose behalf.
+    pub(crate) seen: BTreeMap<String, Strength>,
+    pub(crate) soft_files: usize,
+    /// Modules installed in the bundle for python3, with where; read when first asked for.
+    pub(crate) python_modules: Option<BTreeMap<String, String>>,
+}
+
+impl<'a> Analyser<'a> {
+    pub(crate) fn new(root: &'a Root, task: &'a Task, library: &'a dyn Catalogue) -> Self {
+        Self {
+            root,
+            task,
+            library,
+            ledger: Ledger::default(),
+            warnings: BTreeSet::new(),
+            own: BTreeMap::new(),
+            elves: HashMap::new(),
+            seen: BTreeMap::new(),
+            soft_files: 0,
+            python_modules: None,
+        }
+    }
+
+    /// `argv[0]`, for messages.
+    pub(crate) fn command(&self) -> String {
+        self.task.argv.first().cloned().unwrap_or_default()
+    }
+
+    /// Where a path, seen from the working directory, leads.
+    pub(crate) fn locate(&self, path: &str) -> Result<Place, AnalysisError> {
+        let trace = self.root.trace(&self.task.absolute(path))?;
+        let links = trace.links;
+        Ok(match trace.end {
+            End::Found(found) => Place::Here { found, links },
+            End::Missing(path) => Place::Absent { path, links },
+        })
+    }
+
+    /// Notes that a path is needed.
+    pub(crate) fn need_path(&mut self, path: &str, context: &Context) {
+        let path = self.task.absolute(path);
+        let satisfied = self
+            .root
+            .lookup(&path)
+            .ok()
+            .flatten()
+            .map(|found| found.path);
+        let need = Need::Path { path };
+        self.ledger
+            .add(need, context.strength, satisfied, context.chain.clone());
+    }
+
+    /// Notes that capabilities are likely to be needed.
+    pub(crate) fn need_capabilities(&mut self, names: &[&str], context: &Context) {
+        for name in names.iter().filter_map(|name| Capability::new(*name).ok()) {
+            let need = Need::Capability { name };
+            self.ledger
+                .add(need, Strength::Soft, None, context.chain.clone());
+        }
+    }
+
+    /// Passes errors on where the entrypoint depends on what failed, and makes warnings of them elsewhere.
+    pub(crate) fn tolerate<T>(
+        &mut self,
+        context: &Context,
+        result: Result<T, AnalysisError>,
+    ) -> Result<Option<T>, AnalysisError> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if context.strength == Strength::Hard || error.is_fatal() => Err(error),
+            Err(error) => {
+                let mut text = error.to_string();
+                let mut source = std::error::Error::source(&error);
+                while let Some(cause) = source {
+                    text.push_str(&format!(": {cause}"));
+                    source = cause.source();
+                }
+                self.warnings.insert(text);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether a file has still to be looked into; remembers that it was. Files that only words lead to are limited.
+    pub(crate) fn enter(&mut self, what: &str, context: &Context) -> bool {
+        if context.depth > MAX_DEPTH {
+            return false;
+        }
+        if context.strength == Strength::Soft {
+            if self.soft_files >= MAX_SOFT_FILES {
+                return false;
+            }
+            self.soft_files += 1;
+        }
+        match self.seen.get(what) {
+            Some(strength) if *strength >= context.strength => false,
+            _ => {
+                self.seen.insert(what.to_owned(), context.strength);
+                true
+            }
+        }
+    }
+
+    /// The path at which a component has `path`, its links followed; `None` where no component has it.
+    pub(crate) fn in_library(&self, path: &str) -> Result<Option<String>, CatalogueError> {
+        let mut path = merged_usr(&clean(path)).into_owned();
+        let mut first = true;
+        for _ in 0..MAX_DEPTH {
+            let mut providers = self.library.providing_path(&path)?;
+            if providers.is_empty() {
+                return Ok((!first).then_some(path));
+            }
+            first = false;
+            let best = self.preferred(providers.iter().map(|provider| provider.component))?;
+            providers.retain(|provider| Some(provider.component) == best);
+            match providers.pop().and_then(|provider| provider.target) {
+                None => return Ok(Some(path)),
+                Some(target) => {
+                    let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+                    let next = if target.starts_with('/') {
+                        target
+                    } else {
+                        format!("{directory}/{target}")
+                    };
+                    path = merged_usr(&clean(&next)).into_owned();
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The component that resolution prefers among several: the core fragment, then by preference, then by name.
+    pub(crate) fn preferred(
+        &self,
+        components: impl Iterator<Item = ComponentIndex>,
+    ) -> Result<Option<ComponentIndex>, CatalogueError> {
+        let mut best = None;
+        for index in components {
+            let summary = self.library.component(index)?;
+            let is_core = summary
+                .capabilities
+                .iter()
+                .any(|name| name.as_str() == CORE);
+            let rank = (
+                !is_core,
+                std::cmp::Reverse(summary.preference),
+                summary.name,
+                index,
+            );
+            if best.as_ref().is_none_or(|best| rank < *best) {
+                best = Some(rank);
+            }
+        }
+        Ok(best.map(|(.., index)| index))
+    }
+}
+
+/// A path without `.`, `..` and empty components, read as text.
+pub(crate) fn clean(path: &str) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for name in path.split('/') {
+        match name {
+            "" | "." => {}
+            ".." => {
+                names.pop();
+            }
+            name => names.push(name),
+        }
+    }
+    format!("/{}", names.join("/"))
+}

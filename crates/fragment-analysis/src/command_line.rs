@@ -1,0 +1,478 @@
+//! What words say: commands they name, addresses they hold, texts they give to interpreters.
+
+use std::collections::BTreeMap;
+
+use fragment_sys::root::Kind;
+use fragment_types::{EvidenceKind, Need, Strength};
+
+use crate::address::{self, Address};
+use crate::analyser::{Analyser, Context, Place};
+use crate::error::AnalysisError;
+use crate::python;
+use crate::rules;
+use crate::words::interpreter::{self, Program};
+use crate::words::{Word, file_name, is_command_name, shell, wrapper};
+
+/// Longest evidence detail taken from a word.
+const MAX_DETAIL: usize = 80;
+/// Most entries of a directory that are looked at for modules.
+const MAX_MODULE_FILES: usize = 4096;
+
+impl Analyser<'_> {
+    /// Reads the command line of the entrypoint.
+    pub(crate) fn command_line(&mut self, context: &Context) -> Result<(), AnalysisError> {
+        let words = crate::words::of_argv(&self.task.argv, 0);
+        self.words(&words, context)
+    }
+
+    /// Reads the words of a command whose program has been dealt with.
+    fn words(&mut self, words: &[Word], context: &Context) -> Result<(), AnalysisError> {
+        if context.depth > crate::analyser::MAX_DEPTH {
+            return Ok(());
+        }
+        let soft = context.soft();
+        self.purpose(words, &soft);
+        self.arguments(words, &soft)?;
+        self.text_of(words, &soft)?;
+        // `LD_LIBRARY_PATH=… prog`: what the program will find is not what was looked up here.
+        let altered = words
+            .iter()
+            .any(|word| word.text.starts_with("LD_") || word.text.starts_with("PATH="));
+        let certain = words
+            .first()
+            .is_some_and(|word| wrapper::is_certain(&word.text))
+            && !altered;
+        for inner in wrapper::inner(words) {
+            let context = if certain { context } else { &soft };
+            if words
+                .first()
+                .is_some_and(|word| file_name(&word.text) == "busybox")
+            {
+                // Its applets need no file of their own.
+                self.words(&inner, &context.deeper())?;
+            } else {
+                self.invocation(&inner, &context.deeper())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A command inside a command line or script.
+    fn invocation(&mut self, words: &[Word], context: &Context) -> Result<(), AnalysisError> {
+        let Some(first) = words.first() else {
+            return Ok(());
+        };
+        let step = context.with(word_kind(first), &first.source, shown(&first.text));
+        if first.literal && !is_internal(&first.text) {
+            self.named_command(&first.text, &step)?;
+        }
+        self.words(words, context)
+    }
+
+    /// A program that a word names.
+    fn named_command(&mut self, name: &str, context: &Context) -> Result<(), AnalysisError> {
+        let soft = context.soft();
+        if name.contains('/') {
+            let place = self.locate(name);
+            return match self.tolerate(&soft, place)? {
+                Some(Place::Here { found, links }) if found.kind == Kind::File => {
+                    self.program_of_words(&found, &context.through(&links).deeper())
+                }
+                Some(Place::Absent { path, links }) if name.starts_with('/') => {
+                    self.need_path(&path, &soft.through(&links));
+                    Ok(())
+                }
+                _ => Ok(()),
+            };
+        }
+        if !is_command_name(name) {
+            return Ok(());
+        }
+        let found = self.search_path(name)?;
+        let here = found.as_ref().map(|(found, _)| found.path.clone());
+        let need = Need::Command {
+            name: name.to_owned(),
+        };
+        self.ledger.add(need, Strength::Soft, here, soft.chain);
+        match found {
+            Some((found, links)) => {
+                self.program_of_words(&found, &context.through(&links).deeper())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Commands whose purpose is a capability.
+    fn purpose(&mut self, words: &[Word], context: &Context) {
+        let Some(first) = words.first() else { return };
+        let name = file_name(&first.text);
+        let argument = words.get(1).map_or("", |word| word.text.as_str());
+        for rule in rules::COMMANDS {
+            if rule.names.contains(&name)
+                && (rule.first_arguments.is_empty() || rule.first_arguments.contains(&argument))
+            {
+                let context = context.with(word_kind(first), &first.source, shown(name));
+                self.need_capabilities(rule.capabilities, &context);
+            }
+        }
+    }
+
+    /// Addresses, ports and files among the arguments.
+    fn arguments(&mut self, words: &[Word], context: &Context) -> Result<(), AnalysisError> {
+        let mut option = "";
+        for (index, word) in words.iter().enumerate().skip(1) {
+            let text = word.text.as_str();
+            let (name, value) = match text.split_once('=') {
+                Some((name, value)) if text.starts_with('-') => (name, value),
+                _ if text.starts_with('-') => (text, ""),
+                _ => (option, text),
+            };
+            self.argument(word, name, value, context);
+            option = if text.starts_with('-') && !text.contains('=') {
+                text
+            } else {
+                ""
+            };
+            if index > 0 && text.starts_with('/') && word.literal {
+                self.file_argument(word, context)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One argument: `value`, given to the option `option` if that is not empty.
+    fn argument(&mut self, word: &Word, option: &str, value: &str, context: &Context) {
+        let kind = word_kind(word);
+        if listens(option, value) {
+            let context = context.with(kind, &word.source, shown(option));
+            self.need_capabilities(rules::LISTEN, &context);
+        }
+        match address::parse(value) {
+            Some(Address::Url { shown, named, tls }) => {
+                let context = context.with(kind, &word.source, shown);
+                self.url(named, tls, &context);
+            }
+            Some(Address::Endpoint { named }) => {
+                let context = context.with(kind, &word.source, "host:port");
+                self.need_capabilities(rules::CONNECT, &context);
+                self.need_capabilities(rules::LISTEN, &context);
+                if named {
+                    self.need_capabilities(rules::RESOLVE, &context);
+                }
+            }
+            Some(Address::Any) => {
+                let context = context.with(kind, &word.source, shown(value));
+                self.need_capabilities(rules::LISTEN, &context);
+            }
+            None => {}
+        }
+    }
+
+    pub(crate) fn url(&mut self, named: bool, tls: bool, context: &Context) {
+        self.need_capabilities(rules::CONNECT, context);
+        if named {
+            self.need_capabilities(rules::RESOLVE, context);
+        }
+        if tls {
+            self.need_path(rules::CA_BUNDLE, context);
+        }
+    }
+
+    /// A program of the bundle that is an argument of another: something may run it.
+    fn file_argument(&mut self, word: &Word, context: &Context) -> Result<(), AnalysisError> {
+        if let Ok(Place::Here { found, links }) = self.locate(&word.text)
+            && found.is_executable()
+        {
+            let context = context.with(word_kind(word), &word.source, shown(&word.text));
+            self.program_of_words(&found, &context.through(&links).deeper())?;
+        }
+        Ok(())
+    }
+
+    /// The text that a command line gives to an interpreter.
+    pub(crate) fn text_of(
+        &mut self,
+        words: &[Word],
+        context: &Context,
+    ) -> Result<(), AnalysisError> {
+        let Some(program) = interpreter::program(words) else {
+            return Ok(());
+        };
+        match program {
+            Program::ShellText(word) => self.shell_text(&word.text, &word.source, context),
+            Program::ShellFile(word) => match self.read_text(&word, context) {
+                Some((path, text)) => self.shell_text(&text, &path, context),
+                None => Ok(()),
+            },
+            Program::PythonText(word) => {
+                self.python_text(&word.text, &word.source, None, context);
+                Ok(())
+            }
+            Program::PythonModule(word) => {
+                let module = word.text.split('.').next().unwrap_or_default().to_owned();
+                let step = context.with(word_kind(&word), &word.source, format!("-m {module}"));
+                self.module(&module, &step);
+                Ok(())
+            }
+            Program::PythonFile(word) => {
+                let word = Word {
+                    text: self.python_main(&word.text),
+                    ..word
+                };
+                if let Some((path, text)) = self.read_text(&word, context) {
+                    let directory = path
+                        .rsplit_once('/')
+                        .map(|(directory, _)| directory.to_owned());
+                    self.python_text(&text, &path, directory, context);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A directory given to Python is run through its `__main__.py`.
+    fn python_main(&self, path: &str) -> String {
+        match self.locate(path) {
+            Ok(Place::Here { found, .. }) if found.kind == Kind::Directory => {
+                format!("{}/__main__.py", found.path)
+            }
+            _ => path.to_owned(),
+        }
+    }
+
+    /// The text of a file of the bundle, once, as far as it is text.
+    fn read_text(&mut self, word: &Word, context: &Context) -> Option<(String, String)> {
+        if !word.literal {
+            return None;
+        }
+        let path = match self.locate(&word.text) {
+            Ok(Place::Here { found, .. }) if found.kind == Kind::File => found.path,
+            // A bare name may also be one that the shell finds in PATH.
+            _ => match self.search_path(&word.text) {
+                Ok(Some((found, _))) if !word.text.contains('/') => found.path,
+                _ => return None,
+            },
+        };
+        if !self.enter(&format!("text {path}"), &context.soft()) {
+            return None;
+        }
+        let bytes = self.root.read_prefix(&path, shell::MAX_TEXT).ok()?;
+        if bytes.contains(&0) {
+            return None;
+        }
+        Some((path, String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    fn shell_text(
+        &mut self,
+        text: &str,
+        source: &str,
+        context: &Context,
+    ) -> Result<(), AnalysisError> {
+        if context.depth > crate::analyser::MAX_DEPTH {
+            return Ok(());
+        }
+        let context = context.soft().deeper();
+        for words in shell::commands(text, source) {
+            self.invocation(&words, &context)?;
+        }
+        Ok(())
+    }
+
+    /// Imports of a Python text; modules beside a script are its own and are read as well, one level deep.
+    fn python_text(
+        &mut self,
+        text: &str,
+        source: &str,
+        directory: Option<String>,
+        context: &Context,
+    ) {
+        let mut local = Vec::new();
+        for module in python::imports(text) {
+            let step = context.with(EvidenceKind::Import, source, format!("import {module}"));
+            match directory
+                .as_deref()
+                .and_then(|directory| self.local_module(directory, &module))
+            {
+                Some(path) => local.push((path, step)),
+                None => self.module(&module, &step),
+            }
+        }
+        for (path, step) in local {
+            let word = Word::literal(path, source);
+            if let Some((path, text)) = self.read_text(&word, &step) {
+                for module in python::imports(&text) {
+                    let local = directory
+                        .as_deref()
+                        .and_then(|dir| self.local_module(dir, &module));
+                    if local.is_none() {
+                        let step =
+                            step.with(EvidenceKind::Import, &path, format!("import {module}"));
+                        self.module(&module, &step);
+                    }
+                }
+            }
+        }
+    }
+
+    fn local_module(&self, directory: &str, module: &str) -> Option<String> {
+        let candidates = [
+            format!("{directory}/{module}.py"),
+            format!("{directory}/{module}/__init__.py"),
+            format!("{directory}/{module}"),
+        ];
+        candidates
+            .into_iter()
+            .find(|path| matches!(self.root.lookup(path), Ok(Some(_))))
+    }
+
+    fn module(&mut self, module: &str, context: &Context) {
+        for (name, path) in rules::PYTHON_DATA {
+            if *name == module {
+                self.need_path(path, &context.soft());
+            }
+        }
+        if python::is_built_in(module) || module.is_empty() {
+            return;
+        }
+        let installed = self.python_modules().get(module).cloned();
+        let need = Need::Module {
+            language: "python3".to_owned(),
+            name: module.to_owned(),
+        };
+        self.ledger
+            .add(need, Strength::Soft, installed, context.chain.clone());
+    }
+
+    /// Modules that a Python of the bundle would find, with where they are.
+    fn python_modules(&mut self) -> &BTreeMap<String, String> {
+        if self.python_modules.is_none() {
+            let mut directories: Vec<String> = Vec::new();
+            for base in ["/usr/lib", "/usr/local/lib"] {
+                let entries = self.root.read_dir(base, MAX_MODULE_FILES).ok().flatten();
+                for entry in entries.unwrap_or_default() {
+                    if entry.name.starts_with("python3") {
+                        let place = format!("{base}/{}", entry.name);
+                        for inner in ["", "/lib-dynload", "/site-packages", "/dist-packages"] {
+                            directories.push(format!("{place}{inner}"));
+                        }
+                    }
+                }
+            }
+            let path = self.task.variable("PYTHONPATH").unwrap_or_default();
+            directories.extend(
+                path.split(':')
+                    .filter(|dir| !dir.is_empty())
+                    .map(|dir| self.task.absolute(dir)),
+            );
+            let mut modules = BTreeMap::new();
+            for directory in directories {
+                let entries = self
+                    .root
+                    .read_dir(&directory, MAX_MODULE_FILES)
+                    .ok()
+                    .flatten();
+                for entry in entries.unwrap_or_default() {
+                    let path = format!("{directory}/{}", entry.name);
+                    if let Some(module) = module_of(&entry.name, entry.is_directory) {
+                        modules.entry(module.to_owned()).or_insert(path);
+                    }
+                }
+            }
+            self.python_modules = Some(modules);
+        }
+        self.python_modules.get_or_insert_default()
+    }
+}
+
+/// The module that a file of a module directory holds.
+fn module_of(name: &str, is_directory: bool) -> Option<&str> {
+    let (module, rest) = name.split_once('.').unwrap_or((name, ""));
+    let is_module = is_directory && rest.is_empty()
+        || matches!(rest, "py" | "pyc" | "so")
+        || rest.ends_with(".so");
+    (is_module && !module.is_empty()).then_some(module)
+}
+
+/// Whether shells run it without a file: built in, or a word that only changes how another command is run.
+fn is_internal(name: &str) -> bool {
+    shell::is_builtin(name)
+        || matches!(
+            name,
+            "." | "builtin" | "command" | "eval" | "exec" | "source" | "time"
+        )
+}
+
+/// Whether an option makes a program listen: `--listen X`, `--bind ADDRESS`, `--port 8080`, `--http-port=80`, `-p 8080`.
+fn listens(option: &str, value: &str) -> bool {
+    if let Some(long) = option.strip_prefix("--") {
+        let mut parts = long.split('-');
+        return parts.clone().any(|part| part == "listen")
+            || parts.clone().any(|part| part == "bind") && !value.is_empty()
+            || parts.any(|part| part == "port") && address::is_port(value);
+    }
+    match option.strip_prefix("-p") {
+        Some("") => value.len() > 1 && address::is_port(value),
+        Some(joined) => joined.len() > 1 && address::is_port(joined),
+        None => false,
+    }
+}
+
+/// Kind of evidence that a word is: of the command line, or of a script.
+fn word_kind(word: &Word) -> EvidenceKind {
+    if word.source.starts_with("argv[") {
+        EvidenceKind::Argument
+    } else {
+        EvidenceKind::Script
+    }
+}
+
+/// A word for an evidence: cut, without control characters. Callers pass no values of options or variables.
+fn shown(text: &str) -> String {
+    let clean = text.chars().map(|c| if c.is_control() { '?' } else { c });
+    clean.take(MAX_DETAIL).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_that_listen_are_told_from_others() {
+        for (option, value, expected) in [
+            ("--listen", "", true),
+            ("--listen-address", "x", true),
+            ("--bind", "0.0.0.0", true),
+            ("--bind", "", false),
+            ("--port", "8080", true),
+            ("--http-port", "80", true),
+            ("--port", "", false),
+            ("--port", "x", false),
+            ("--report", "80", false),
+            ("--export", "80", false),
+            ("-p", "8080", true),
+            ("-p8080", "", true),
+            ("-p", "8", false),
+            ("-p", "dir", false),
+            ("-path", "8080", false),
+            ("", "8080", false),
+        ] {
+            assert_eq!(listens(option, value), expected, "{option} {value}");
+        }
+    }
+
+    #[test]
+    fn module_files_have_module_names() {
+        for (name, is_directory, module) in [
+            ("ssl.py", false, Some("ssl")),
+            ("_ssl.cpython-311-x86_64-linux-gnu.so", false, Some("_ssl")),
+            ("sqlite3", true, Some("sqlite3")),
+            ("x.dist-info", true, None),
+            ("README.txt", false, None),
+            ("LICENSE", false, None),
+            (".py", false, None),
+        ] {
+            assert_eq!(module_of(name, is_directory), module, "{name}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What the environment says. Values never go into evidence: they hold passwords.
+
+use fragment_types::EvidenceKind;
+
+use crate::address::{self, Address};
+use crate::analyser::{Analyser, Context};
+use crate::error::AnalysisError;
+use crate::rules;
+
+impl Analyser<'_> {
+    /// Reads the environment of the entrypoint.
+    pub(crate) fn environment(&mut self, context: &Context) -> Result<(), AnalysisError> {
+        let context = context.soft();
+        let task = self.task;
+        for entry in &task.env {
+            let Some((name, value)) = entry.split_once('=') else {
+                continue;
+            };
+            // Of several entries of one name the last counts, and an empty value is none.
+            if value.is_empty() || task.variable(name) != Some(value) {
+                continue;
+            }
+            let step = |detail: &str| {
+                context.with(EvidenceKind::Environment, &format!("env {name}"), detail)
+            };
+            if rules::PROXY_VARIABLES.contains(&name.to_ascii_lowercase().as_str()) {
+                let step = step("names a proxy");
+                self.need_capabilities(rules::CONNECT, &step);
+                self.need_capabilities(rules::RESOLVE, &step);
+            } else if rules::LOCALE_VARIABLES.contains(&name) {
+                self.locale(value, &step("names a locale"))?;
+            } else if name == "TZ" {
+                self.time_zone(value, &step("names a time zone"))?;
+            } else if rules::TRUST_VARIABLES.contains(&name) {
+                let step = step("names trust anchors");
+                for path in value.split(':').filter(|path| path.starts_with('/')) {
+                    self.need_path(path, &step);
+                }
+            } else if is_address_variable(name)
+                && let Some(Address::Url { named, tls, .. }) = address::parse(value)
+            {
+                self.url(named, tls, &step("holds a URL"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The data of a locale (setlocale(3)): a directory of its own, or the archive of them all.
+    fn locale(&mut self, value: &str, context: &Context) -> Result<(), AnalysisError> {
+        const DIRECTORY: &str = "/usr/lib/locale";
+        let Some(name) = locale_directory(value) else {
+            return Ok(());
+        };
+        let own = format!("{DIRECTORY}/{name}");
+        let archive = format!("{DIRECTORY}/locale-archive");
+        let has = |path: &str| matches!(self.root.lookup(path), Ok(Some(_)));
+        let own_is_missing = !has(&own) && self.in_library(&own)?.is_none();
+        if own_is_missing && (has(&archive) || self.in_library(&archive)?.is_some()) {
+            self.need_path(&archive, context);
+        } else {
+            self.need_path(&own, context);
+        }
+        Ok(())
+    }
+
+    /// The file of a time zone (tzset(3)). A value that is a rule (`CET-1CEST`) needs none unless there is a file of that
+    /// name.
+    fn time_zone(&mut self, value: &str, context: &Context) -> Result<(), AnalysisError> {
+        let value = value.strip_prefix(':').unwrap_or(value);
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '+');
+        if value.is_empty() || !value.chars().all(plain) {
+            return Ok(());
+        }
+        if value.starts_with('/') {
+            self.need_path(value, context);
+            return Ok(());
+        }
+        let path = format!("{}/{value}", rules::ZONEINFO);
+        let is_rule = !value.contains('/');
+        if is_rule && matches!(value, "UTC" | "UTC0" | "GMT" | "GMT0") {
+            return Ok(());
+        }
+        let there = matches!(self.root.lookup(&path), Ok(Some(_)));
+        if !is_rule || there || self.in_library(&path)?.is_some() {
+            self.need_path(&path, context);
+        }
+        Ok(())
+    }
+}
+
+/// Variables whose value is an address by convention; others often hold links for people.
+fn is_address_variable(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    ["URL", "URI", "ENDPOINT", "DSN"].iter().any(|end| {
+        name.strip_suffix(end)
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('_'))
+    })
+}
+
+/// The directory below `/usr/lib/locale` of a locale, as localedef(1) names it: `de_DE.UTF-8` is `de_DE.utf8`. `None` for
+/// locales that are built into the C library and for values that are no locale.
+fn locale_directory(value: &str) -> Option<String> {
+    let (name, codeset) = match value.split_once('.') {
+        Some((name, codeset)) => (name, Some(codeset)),
+        None => (value, None),
+    };
+    let plain = |text: &str| {
+        !text.is_empty()
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '@' | '-'))
+    };
+    if matches!(name, "C" | "POSIX") || !plain(name) {
+        return None;
+    }
+    let Some(codeset) = codeset else {
+        return Some(name.to_owned());
+    };
+    let (codeset, modifier) = match codeset.split_once('@') {
+        Some((codeset, modifier)) => (codeset, format!("@{modifier}")),
+        None => (codeset, String::new()),
+    };
+    if !plain(codeset) {
+        return None;
+    }
+    // localedef keeps letters and digits of the codeset, in lower case.
+    let codeset: String = codeset
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
+    Some(format!("{name}.{codeset}{modifier}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locales_have_directories() {
+        for (value, expected) in [
+            ("C", None),
+            ("POSIX", None),
+            ("C.UTF-8", None),
+            ("C.utf8", None),
+            ("de_DE.UTF-8", Some("de_DE.utf8")),
+            ("de_DE.ISO-8859-15@euro", Some("de_DE.iso885915@euro")),
+            ("en_US", Some("en_US")),
+            ("../x", None),
+            ("a.b/c", None),
+            ("", None),
+        ] {
+            assert_eq!(locale_directory(value).as_deref(), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn address_variables_are_known_by_their_name() {
+        for (name, expected) in [
+            ("DATABASE_URL", true),
+            ("url", true),
+            ("API_ENDPOINT", true),
+            ("HOMEPAGE", false),
+            ("CURL", false),
+            ("HOST", false),
+        ] {
+            assert_eq!(is_address_variable(name), expected, "{name}");
+        }
+    }
+}

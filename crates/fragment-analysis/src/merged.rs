@@ -1,0 +1,175 @@
+//! The check of a composition: will the files of the bundle, which lie on top, do for the components below them?
+
+use std::collections::BTreeSet;
+
+use fragment_sys::root::{Kind, Root};
+use fragment_types::manifest::{Machine, NeededSoname};
+use fragment_types::path::merged_usr;
+use fragment_types::{Catalogue, CatalogueError, ComponentIndex, ComponentName};
+
+use crate::elf::{self, Elf, ElfError, FileSource};
+use crate::error::list;
+use crate::loader::Loader;
+use crate::task::Task;
+
+/// A composition that cannot work, or cannot be checked.
+#[derive(Debug, thiserror::Error)]
+pub enum MergedError {
+    /// Libraries of the bundle hide those that components need.
+    #[error("{}", Lines(.0))]
+    Mismatch(Vec<MergedMismatch>),
+    /// The catalogue cannot be read.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+}
+
+/// A library of the bundle that hides the one that a component needs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "component `{component}` needs {soname}, and the bundle's own {path}, which lies above every component, {problem}; \
+     update that file, or remove it from the bundle so that a component can supply it"
+)]
+pub struct MergedMismatch {
+    /// The component that needs it.
+    pub component: ComponentName,
+    /// The soname.
+    pub soname: String,
+    /// The bundle's file that the loader would take.
+    pub path: String,
+    /// Why it will not do.
+    pub problem: MergedProblem,
+}
+
+/// Why a library of the bundle will not do for a component.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MergedProblem {
+    /// It does not define symbol versions that the component needs.
+    #[error("does not define {}", list(.0))]
+    Versions(BTreeSet<String>),
+    /// It is built for another C library.
+    #[error("is built for another C library ({0})")]
+    ForeignLibc(String),
+    /// It is no sound ELF file.
+    #[error("is damaged: {0}")]
+    Damaged(String),
+}
+
+struct Lines<'a>(&'a [MergedMismatch]);
+
+impl std::fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, mismatch) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{mismatch}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Checks the libraries that the chosen components need against those of the bundle, as the loader will find them in the
+/// composed root: directory by directory, the bundle's file before any component's.
+///
+/// # Errors
+/// [`MergedError::Mismatch`] with everything that does not fit, in the order of components and sonames.
+pub fn check_merged(
+    root: &Root,
+    library: &dyn Catalogue,
+    chosen: &[ComponentIndex],
+    task: &Task,
+) -> Result<(), MergedError> {
+    let mut mismatches = Vec::new();
+    for index in chosen {
+        let summary = library.component(*index)?;
+        for need in &summary.needs {
+            if need.machine == Machine::Other {
+                continue;
+            }
+            let Some(path) = winner(root, library, chosen, task, need)? else {
+                continue;
+            };
+            if let Some(problem) = problem(root, &path, need) {
+                mismatches.push(MergedMismatch {
+                    component: summary.name.clone(),
+                    soname: need.soname.clone(),
+                    path,
+                    problem,
+                });
+            }
+        }
+    }
+    mismatches.sort_by(|a, b| (&a.component, &a.soname).cmp(&(&b.component, &b.soname)));
+    if mismatches.is_empty() {
+        Ok(())
+    } else {
+        Err(MergedError::Mismatch(mismatches))
+    }
+}
+
+/// The bundle's file that the loader takes for a soname, if it is the bundle's.
+fn winner(
+    root: &Root,
+    library: &dyn Catalogue,
+    chosen: &[ComponentIndex],
+    task: &Task,
+    need: &NeededSoname,
+) -> Result<Option<String>, CatalogueError> {
+    // The loader is a component's, which knows no /lib64; LD_LIBRARY_PATH goes before everything.
+    let loader = Loader::new(root, task, "", false, need.machine);
+    let mut providers = None;
+    for directory in loader.public_directories() {
+        let path = format!("{directory}/{}", need.soname);
+        if let Ok(Some(found)) = root.lookup(&path)
+            && found.kind == Kind::File
+            && parsed(root, &found.path).map_or(true, |elf| elf.machine == need.machine)
+        {
+            return Ok(Some(found.path));
+        }
+        let providers = match &mut providers {
+            Some(providers) => providers,
+            none => none.insert(library.providing_soname(&need.soname)?),
+        };
+        let merged = merged_usr(&path);
+        if providers.iter().any(|provider| {
+            let directory = provider
+                .path
+                .rsplit_once('/')
+                .map(|(directory, _)| directory);
+            chosen.contains(&provider.component)
+                && provider.machine == need.machine
+                && directory == merged.rsplit_once('/').map(|(directory, _)| directory)
+        }) {
+            return Ok(None);
+        }
+    }
+    Ok(None)
+}
+
+fn problem(root: &Root, path: &str, need: &NeededSoname) -> Option<MergedProblem> {
+    let elf = match parsed(root, path) {
+        Ok(elf) => elf,
+        Err(problem) => return Some(MergedProblem::Damaged(problem)),
+    };
+    if let Some(libc) = elf
+        .needed
+        .iter()
+        .find(|name| name.starts_with("libc.musl-") || *name == "libc.so")
+    {
+        return Some(MergedProblem::ForeignLibc(libc.clone()));
+    }
+    // A library without any version satisfies every user with a warning (dl_check_map_versions in elf/dl-version.c).
+    if elf.versions_defined.is_empty() {
+        return None;
+    }
+    let missing: BTreeSet<String> = need
+        .versions
+        .difference(&elf.versions_defined)
+        .cloned()
+        .collect();
+    (!missing.is_empty()).then_some(MergedProblem::Versions(missing))
+}
+
+fn parsed(root: &Root, path: &str) -> Result<Elf, String> {
+    let file = root.open_file(path).map_err(|error| error.to_string())?;
+    let source = FileSource::new(file).map_err(|error| ElfError::Read(error).to_string())?;
+    elf::parse(&source).map_err(|error| error.to_string())
+}

@@ -1,0 +1,118 @@
+//! Files of the bundle that the library knows, and what the imports of those that it does not know imply.
+
+use std::io::Read;
+
+use fragment_types::digest::Digest;
+use fragment_types::manifest::PathKind;
+use fragment_types::path::merged_usr;
+use fragment_types::{EvidenceKind, Need, Strength};
+use sha2::{Digest as _, Sha256};
+
+use crate::analyser::{Analyser, Context, OwnFile};
+use crate::elf::{self, FileSource};
+use crate::error::AnalysisError;
+use crate::rules;
+
+/// Largest file that is hashed, in bytes. Path and size match already when it comes to that.
+const MAX_HASHED: u64 = 256 << 20;
+
+impl Analyser<'_> {
+    /// Owners and imports of the application's own files. Both can only add to a composition, so this is for thin bundles.
+    ///
+    /// Imports are asked only of files that no component holds: what a known file needs, its component's requirements say
+    /// better (bash imports `getaddrinfo`, and yet needs no network).
+    pub(crate) fn own_files(&mut self) -> Result<(), AnalysisError> {
+        let own: Vec<OwnFile> = self.own.values().cloned().collect();
+        for file in own {
+            let context = Context {
+                strength: Strength::Soft,
+                chain: file.chain.clone(),
+                depth: 0,
+            };
+            if !self.owner(&file, &context)? && file.speaks {
+                let result = self.symbols(&file, &context);
+                self.tolerate(&context, result)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes the component whose file this is. The bundle holds one file of a package, and the package's other files and
+    /// dependencies belong to it; the requirement is soft, because a bundle that starts without them is complete.
+    fn owner(&mut self, file: &OwnFile, context: &Context) -> Result<bool, AnalysisError> {
+        let path = merged_usr(&file.found.path).into_owned();
+        let mut candidates = self.library.providing_path(&path)?;
+        candidates.retain(|provider| {
+            provider.kind == PathKind::File
+                && provider.size == file.found.size
+                && provider.digest.is_some()
+        });
+        if candidates.is_empty() || file.found.size > MAX_HASHED {
+            return Ok(false);
+        }
+        let hashed = self.hash(&file.found.path);
+        let Some(digest) = self.tolerate(context, hashed)? else {
+            return Ok(false);
+        };
+        candidates.retain(|provider| provider.digest == Some(digest));
+        let best = self.preferred(candidates.iter().map(|provider| provider.component))?;
+        let Some(index) = best else { return Ok(false) };
+        let name = self.library.component(index)?.name;
+        let detail = format!("is the file of component {name}");
+        let context = context.with(EvidenceKind::Owner, &file.found.path, detail);
+        self.ledger.add(
+            Need::Component { name },
+            Strength::Soft,
+            None,
+            context.chain,
+        );
+        Ok(true)
+    }
+
+    fn hash(&self, path: &str) -> Result<Digest, AnalysisError> {
+        let file = self.root.open_file(path)?;
+        let io = |source| fragment_sys::root::RootError::Io {
+            operation: "read",
+            path: path.to_owned(),
+            source,
+        };
+        let (mut file, mut hash) = (file.take(MAX_HASHED), Sha256::new());
+        let mut buffer = vec![0; 128 << 10];
+        loop {
+            match file.read(&mut buffer).map_err(io)? {
+                0 => return Ok(Digest::from_bytes(hash.finalize().into())),
+                len => hash.update(&buffer[..len]),
+            }
+        }
+    }
+
+    fn symbols(&mut self, file: &OwnFile, context: &Context) -> Result<(), AnalysisError> {
+        let path = &file.found.path;
+        let prefix = self.root.read_prefix(path, 4)?;
+        if !elf::is_elf(&prefix) {
+            return Ok(());
+        }
+        let wrong = |source| AnalysisError::Elf {
+            path: path.clone(),
+            source,
+        };
+        let source = FileSource::new(self.root.open_file(path)?)
+            .map_err(|error| wrong(elf::ElfError::Read(error)))?;
+        let imports = elf::imports(&source).map_err(wrong)?;
+        for rule in rules::SYMBOLS {
+            let found: Option<Vec<&str>> = rule
+                .groups
+                .iter()
+                .map(|group| group.iter().copied().find(|name| imports.contains(*name)))
+                .collect();
+            if let Some(names) = found {
+                let context = context.with(EvidenceKind::Symbol, path, names.join(", "));
+                self.need_capabilities(rule.capabilities, &context);
+                for path in rule.paths {
+                    self.need_path(path, &context);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,528 @@
+//! What the kernel does with an executable file: interpreters of scripts, program interpreters and libraries of ELF files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use fragment_sys::root::{Found, Kind};
+use fragment_types::manifest::NeededSoname;
+use fragment_types::plan::EntryKind;
+use fragment_types::{EvidenceKind, Need};
+
+use crate::analyser::{Analyser, Context, OwnFile, Place};
+use crate::elf::{self, Elf, ElfError, ElfKind, FileSource};
+use crate::env_command;
+use crate::error::{AnalysisError, list};
+use crate::loader::{self, Loader, User};
+use crate::shebang::{self, Line, Shebang};
+use crate::words::{Word, file_name, wrapper};
+
+/// Most shared objects of one program.
+const MAX_OBJECTS: usize = 512;
+
+/// How a program file is come by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The program itself.
+    Program,
+    /// The interpreter of that many scripts, one inside the other.
+    Interpreter(usize),
+}
+
+/// An object of a program, in the order in which the loader loads them.
+struct Object {
+    elf: Rc<Elf>,
+    /// Path by which it was opened.
+    path: String,
+    origin: String,
+    /// The object that loaded it.
+    loader: Option<usize>,
+    context: Context,
+}
+
+/// A dynamically linked program, as its libraries see it.
+struct Program<'p> {
+    interpreter: &'p str,
+    /// Whether the interpreter is the bundle's own file.
+    own_interpreter: bool,
+    /// Whether its private libraries speak for the application.
+    speaks: bool,
+}
+
+/// What became of a soname.
+enum Loaded {
+    /// A library of the bundle.
+    Here(usize),
+    /// The loader itself, or a library that a component has to supply.
+    Elsewhere,
+}
+
+impl Analyser<'_> {
+    /// Looks into an executable file of the bundle.
+    pub(crate) fn program(
+        &mut self,
+        found: &Found,
+        role: Role,
+        context: &Context,
+    ) -> Result<EntryKind, AnalysisError> {
+        if !found.is_executable() {
+            let (command, path) = (self.command(), found.path.clone());
+            return Err(AnalysisError::NotExecutable { command, path });
+        }
+        let prefix = self.root.read_prefix(&found.path, shebang::BUFFER)?;
+        let first_time = self.enter(&format!("program {}", found.path), context);
+        match shebang::parse(&prefix) {
+            Line::Script(line) => {
+                if first_time {
+                    self.script(found, &line, role, context)?;
+                }
+                Ok(EntryKind::Script)
+            }
+            Line::Invalid(why) => {
+                self.warnings
+                    .insert(format!("{}: exec format error: {why}", found.path));
+                Ok(EntryKind::Other)
+            }
+            Line::None if elf::is_elf(&prefix) => {
+                let elf = self.elf(&found.path)?;
+                if first_time {
+                    self.elf_program(found, &elf, role, context)?;
+                }
+                let is_static = elf.interpreter.is_none();
+                Ok(if is_static {
+                    EntryKind::StaticElf
+                } else {
+                    EntryKind::DynamicElf
+                })
+            }
+            Line::None => {
+                let path = &found.path;
+                self.warnings.insert(format!(
+                    "{path}: exec format error unless binfmt_misc knows it: it is neither ELF nor does it begin with `#!`"
+                ));
+                Ok(EntryKind::Other)
+            }
+        }
+    }
+
+    fn script(
+        &mut self,
+        found: &Found,
+        line: &Shebang,
+        role: Role,
+        context: &Context,
+    ) -> Result<(), AnalysisError> {
+        let scripts = match role {
+            Role::Program => 1,
+            Role::Interpreter(scripts) => scripts + 1,
+        };
+        if scripts > shebang::MAX_DEPTH {
+            let (command, script) = (self.command(), found.path.clone());
+            return Err(AnalysisError::TooManyInterpreters { command, script });
+        }
+        let interpreter = String::from_utf8_lossy(&line.interpreter).into_owned();
+        let argument = line.argument.as_deref().map(String::from_utf8_lossy);
+        let shown = match &argument {
+            Some(argument) => format!("#!{interpreter} {argument}"),
+            None => format!("#!{interpreter}"),
+        };
+        let context = context
+            .with(EvidenceKind::Shebang, &found.path, shown)
+            .deeper();
+        match self.locate(&interpreter)? {
+            Place::Here { found: file, links } => {
+                let context = context.through(&links);
+                let need = Need::Path {
+                    path: self.task.absolute(&interpreter),
+                };
+                self.ledger.add(
+                    need,
+                    context.strength,
+                    Some(file.path.clone()),
+                    context.chain.clone(),
+                );
+                self.program(&file, Role::Interpreter(scripts), &context)?;
+            }
+            Place::Absent { path, links } => {
+                self.refuse_carriage_return(&interpreter, found)?;
+                self.need_path(&path, &context.through(&links));
+            }
+        }
+        let mut argv = vec![interpreter];
+        argv.extend(argument.map(std::borrow::Cow::into_owned));
+        argv.push(found.path.clone());
+        self.interpreted(&argv, found, &context)
+    }
+
+    /// The kernel looks for the name as it stands, carriage return included.
+    fn refuse_carriage_return(&self, name: &str, script: &Found) -> Result<(), AnalysisError> {
+        if !name.ends_with('\r') {
+            return Ok(());
+        }
+        Err(AnalysisError::CarriageReturn {
+            command: self.command(),
+            script: script.path.clone(),
+            interpreter: name.to_owned(),
+        })
+    }
+
+    /// What the interpreter of a script does: env runs a program, shells and Python read the script.
+    fn interpreted(
+        &mut self,
+        argv: &[String],
+        script: &Found,
+        context: &Context,
+    ) -> Result<(), AnalysisError> {
+        let mut argv = argv.to_vec();
+        if file_name(&argv[0]) == "env" {
+            let variable = |name: &str| self.task.variable(name).map(str::to_owned);
+            let env = match env_command::parse(&argv[1..], &variable) {
+                Ok(env) => env,
+                Err(error) => {
+                    self.warnings.insert(format!("{}: {error}", script.path));
+                    return Ok(());
+                }
+            };
+            // `#!/usr/bin/env` alone runs the script itself, for ever.
+            let Some(program) = env.argv.first().filter(|program| **program != script.path) else {
+                return Ok(());
+            };
+            let changed = env
+                .set
+                .keys()
+                .any(|name| name == "PATH" || name.starts_with("LD_"));
+            let context = if changed {
+                context.soft()
+            } else {
+                context.clone()
+            };
+            self.program_named(program, script, &context)?;
+            argv = env.argv;
+        }
+        let words: Vec<Word> = argv
+            .iter()
+            .map(|text| Word::literal(text, script.path.clone()))
+            .collect();
+        self.text_of(&words, &context.soft())?;
+        // The script may be run by a wrapper once more (`#!/usr/bin/env -S nice python3`).
+        for inner in wrapper::inner(&words) {
+            self.text_of(&inner, &context.soft())?;
+        }
+        Ok(())
+    }
+
+    /// A program that a `#!` line names through env.
+    fn program_named(
+        &mut self,
+        name: &str,
+        script: &Found,
+        context: &Context,
+    ) -> Result<(), AnalysisError> {
+        if !name.contains('/') {
+            return match self.search_path(name)? {
+                Some((found, links)) => {
+                    let context = context.through(&links);
+                    let need = Need::Command {
+                        name: name.to_owned(),
+                    };
+                    let here = Some(found.path.clone());
+                    self.ledger
+                        .add(need, context.strength, here, context.chain.clone());
+                    self.program(&found, Role::Interpreter(0), &context.deeper())
+                        .map(drop)
+                }
+                None => {
+                    self.refuse_carriage_return(name, script)?;
+                    let need = Need::Command {
+                        name: name.to_owned(),
+                    };
+                    self.ledger
+                        .add(need, context.strength, None, context.chain.clone());
+                    Ok(())
+                }
+            };
+        }
+        match self.locate(name)? {
+            Place::Here { found, links } => {
+                let context = context.through(&links).deeper();
+                self.program(&found, Role::Interpreter(0), &context)
+                    .map(drop)
+            }
+            Place::Absent { path, links } => {
+                self.refuse_carriage_return(name, script)?;
+                self.need_path(&path, &context.through(&links));
+                Ok(())
+            }
+        }
+    }
+
+    /// The first executable file of this name in the directories of `PATH`.
+    pub(crate) fn search_path(
+        &self,
+        name: &str,
+    ) -> Result<Option<(Found, Vec<fragment_sys::root::Link>)>, AnalysisError> {
+        for directory in self.task.path_directories() {
+            // Like Go's and the shells' search, this passes over whatever cannot be looked up.
+            if let Ok(Place::Here { found, links }) = self.locate(&format!("{directory}/{name}"))
+                && found.is_executable()
+            {
+                return Ok(Some((found, links)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads an ELF file of the bundle, once.
+    pub(crate) fn elf(&mut self, path: &str) -> Result<Rc<Elf>, AnalysisError> {
+        if let Some(known) = self.elves.get(path) {
+            return Ok(Rc::clone(known));
+        }
+        let wrong = |source: ElfError| AnalysisError::Elf {
+            path: path.to_owned(),
+            source,
+        };
+        let file = self.root.open_file(path)?;
+        let source = FileSource::new(file).map_err(|error| wrong(ElfError::Read(error)))?;
+        let elf = elf::parse(&source).map_err(wrong)?;
+        if elf.kind == ElfKind::Other {
+            let what = "it is neither a program nor a shared object";
+            return Err(wrong(ElfError::Malformed { what }));
+        }
+        let elf = Rc::new(elf);
+        self.elves.insert(path.to_owned(), Rc::clone(&elf));
+        Ok(elf)
+    }
+
+    fn elf_program(
+        &mut self,
+        found: &Found,
+        elf: &Rc<Elf>,
+        role: Role,
+        context: &Context,
+    ) -> Result<(), AnalysisError> {
+        self.own_file(found, role == Role::Program, context);
+        let Some(interpreter) = elf.interpreter.clone() else {
+            return Ok(());
+        };
+        let step = context.with(EvidenceKind::Interpreter, &found.path, &interpreter);
+        let own = match self.locate(&interpreter)? {
+            Place::Here { found: file, links } => {
+                if file.kind != Kind::File || !file.is_executable() {
+                    let (command, path) = (self.command(), file.path);
+                    return Err(AnalysisError::NotExecutable { command, path });
+                }
+                self.elf(&file.path)?;
+                let step = step.through(&links);
+                let need = Need::Path {
+                    path: interpreter.clone(),
+                };
+                self.ledger.add(
+                    need,
+                    step.strength,
+                    Some(file.path.clone()),
+                    step.chain.clone(),
+                );
+                self.own_file(&file, false, &step);
+                true
+            }
+            Place::Absent { path, links } => {
+                self.need_path(&path, &step.through(&links));
+                false
+            }
+        };
+        let loader = Loader::new(self.root, self.task, &interpreter, own, elf.machine);
+        let program = Program {
+            interpreter: &interpreter,
+            own_interpreter: own,
+            speaks: role == Role::Program,
+        };
+        let object = Object {
+            elf: Rc::clone(elf),
+            path: found.path.clone(),
+            origin: directory(&found.path).to_owned(),
+            loader: None,
+            context: context.clone(),
+        };
+        self.libraries(&program, object, loader)
+    }
+
+    fn own_file(&mut self, found: &Found, speaks: bool, context: &Context) {
+        let new = OwnFile {
+            found: found.clone(),
+            chain: context.chain.clone(),
+            speaks,
+        };
+        let entry = self
+            .own
+            .entry(found.path.clone())
+            .or_insert_with(|| new.clone());
+        entry.speaks |= speaks;
+    }
+
+    /// Follows DT_NEEDED breadth first, as the loader does.
+    fn libraries(
+        &mut self,
+        program: &Program<'_>,
+        object: Object,
+        mut loader: Loader<'_>,
+    ) -> Result<(), AnalysisError> {
+        let interpreter = file_name(program.interpreter);
+        let mut objects = vec![object];
+        let mut loaded: BTreeMap<String, Loaded> = BTreeMap::new();
+        let mut at = 0;
+        while at < objects.len() {
+            let user = Rc::clone(&objects[at].elf);
+            for soname in &user.needed {
+                if soname == interpreter || loader.is_musl() && loader::is_inside_musl(soname) {
+                    continue;
+                }
+                if !loaded.contains_key(soname) {
+                    let state = match self.load(soname, at, &objects, program, &mut loader)? {
+                        None => Loaded::Elsewhere,
+                        Some(object) => Loaded::Here(place(&mut objects, object)?),
+                    };
+                    if let Loaded::Here(index) = state
+                        && let Some(name) = &objects[index].elf.soname
+                    {
+                        loaded.entry(name.clone()).or_insert(Loaded::Here(index));
+                    }
+                    loaded.insert(soname.clone(), state);
+                }
+                let library = match loaded.get(soname) {
+                    Some(Loaded::Here(index)) => Some(&objects[*index]),
+                    _ => None,
+                };
+                self.soname(soname, &objects[at], library, program)?;
+            }
+            at += 1;
+        }
+        Ok(())
+    }
+
+    /// The library of the bundle that the loader would take for `soname`.
+    fn load(
+        &mut self,
+        soname: &str,
+        user: usize,
+        objects: &[Object],
+        program: &Program<'_>,
+        loader: &mut Loader<'_>,
+    ) -> Result<Option<Object>, AnalysisError> {
+        let mut users = Vec::new();
+        let mut next = Some(user);
+        while let Some(index) = next {
+            let object = &objects[index];
+            users.push(User {
+                elf: &object.elf,
+                origin: &object.origin,
+            });
+            next = object.loader;
+        }
+        let of = &objects[user];
+        for (path, found) in loader.candidates(soname, &users) {
+            let elf = self.elf(&found.path)?;
+            // A library of another machine is passed over (`open_verify` in elf/dl-load.c).
+            if (elf.machine, elf.is_64) != (of.elf.machine, of.elf.is_64) {
+                continue;
+            }
+            let context = of.context.with(EvidenceKind::Needed, &of.path, soname);
+            let public = loader
+                .public_directories()
+                .iter()
+                .any(|dir| dir == directory(&path));
+            self.own_file(&found, program.speaks && !public, &context);
+            let origin = directory(&path).to_owned();
+            return Ok(Some(Object {
+                elf,
+                path,
+                origin,
+                loader: Some(user),
+                context,
+            }));
+        }
+        Ok(None)
+    }
+
+    /// Notes that a soname is needed, and checks the symbol versions of the library that will be loaded.
+    fn soname(
+        &mut self,
+        soname: &str,
+        user: &Object,
+        library: Option<&Object>,
+        program: &Program<'_>,
+    ) -> Result<(), AnalysisError> {
+        let versions = user
+            .elf
+            .versions_needed
+            .get(soname)
+            .cloned()
+            .unwrap_or_default();
+        let detail = if versions.is_empty() {
+            soname.to_owned()
+        } else {
+            format!("{soname} ({})", list(&versions))
+        };
+        let context = user.context.with(EvidenceKind::Needed, &user.path, detail);
+        let (musl, interpreter) = (loader::is_musl(program.interpreter), program.interpreter);
+        if let Some(library) = library {
+            let defined = &library.elf.versions_defined;
+            let missing: BTreeSet<String> = versions.difference(defined).cloned().collect();
+            // Without any definition the loader only warns; musl knows no versions.
+            if !musl && !defined.is_empty() && !missing.is_empty() {
+                let error = AnalysisError::SymbolVersion {
+                    user: user.path.clone(),
+                    soname: soname.to_owned(),
+                    path: library.path.clone(),
+                    missing,
+                };
+                self.tolerate(&context, Err::<(), _>(error))?;
+            }
+        } else if musl && program.own_interpreter && self.in_library(interpreter)?.is_none() {
+            let error = AnalysisError::ForeignLibc {
+                user: user.path.clone(),
+                soname: soname.to_owned(),
+                interpreter: interpreter.to_owned(),
+            };
+            self.tolerate(&context, Err::<(), _>(error))?;
+            return Ok(());
+        }
+        let machine = user.elf.machine;
+        let need = Need::Soname(NeededSoname {
+            soname: soname.to_owned(),
+            machine,
+            versions,
+        });
+        let here = library.map(|library| library.path.clone());
+        self.ledger.add(need, context.strength, here, context.chain);
+        Ok(())
+    }
+
+    /// Looks into a program that words name.
+    pub(crate) fn program_of_words(
+        &mut self,
+        found: &Found,
+        context: &Context,
+    ) -> Result<(), AnalysisError> {
+        let result = self.program(found, Role::Program, context);
+        self.tolerate(context, result).map(drop)
+    }
+}
+
+/// Index of an object among those loaded; a file that is loaded already, by another name, is taken again.
+fn place(objects: &mut Vec<Object>, object: Object) -> Result<usize, AnalysisError> {
+    if let Some(known) = objects.iter().position(|other| other.path == object.path) {
+        return Ok(known);
+    }
+    if objects.len() >= MAX_OBJECTS {
+        let (path, limit) = (objects[0].path.clone(), MAX_OBJECTS);
+        return Err(AnalysisError::TooManyLibraries { path, limit });
+    }
+    objects.push(object);
+    Ok(objects.len() - 1)
+}
+
+fn directory(path: &str) -> &str {
+    match path.rsplit_once('/') {
+        Some(("", _)) | None => "/",
+        Some((directory, _)) => directory,
+    }
+}
