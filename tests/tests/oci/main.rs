@@ -24,6 +24,7 @@ mod delete;
 mod descriptors;
 mod engines;
 mod exec;
+mod failures;
 mod filesystem;
 mod harness;
 mod hooks;
