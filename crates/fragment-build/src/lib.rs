@@ -1,1 +1,49 @@
-//! stub
+//! Recipes and Debian packages to components.
+//!
+//! ```text
+//! library/*.yaml -> Library -> Builder: base root -> install -> cut -> resolve -> pack -> NAME.json + NAME.tar.zst
+//! ```
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `recipe`, `glob`, `library` | recipes, checked one by one and as a whole |
+//! | `machine`, `workspace` | the machine's apt, the clean base root, installations in private namespaces |
+//! | `root`, `dpkg` | reads an installed root and its package database, confined to it |
+//! | `cut`, `copyright`, `tree`, `modules` | which of its files belong to a component |
+//! | `elf`, `index`, `resolve` | what those provide and need, and who provides that |
+//! | `version`, `pack`, `manifest`, `record` | the component as files, the same for the same input |
+//! | `builder`, `part`, `pool`, `progress` | the whole, in dependency order |
+//!
+//! Only packages of the distribution's own archive are installed, as root, in a root of their own: their maintainer
+//! scripts are trusted as those of any package on the machine are.
+
+mod builder;
+mod copyright;
+mod cut;
+mod dpkg;
+mod elf;
+mod error;
+mod glob;
+mod index;
+mod library;
+mod machine;
+mod manifest;
+mod modules;
+mod pack;
+mod part;
+mod pool;
+mod progress;
+mod recipe;
+mod record;
+mod resolve;
+mod root;
+mod tree;
+mod version;
+mod workspace;
+
+pub use builder::{Builder, Built, HandOver, Options};
+pub use error::{Error, Result};
+pub use glob::{Glob, InvalidGlob};
+pub use library::Library;
+pub use progress::{Event, Phase, Progress, Silent};
+pub use recipe::{Check, Defaults, FileSpec, Mode, Recipe, Slices};
