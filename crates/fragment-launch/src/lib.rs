@@ -1,1 +1,55 @@
-//! stub
+//! From a bundle to a running container, and back: the derived spec, libcontainer, our own executor, the foreground loop and
+//! the records of what runs.
+//!
+//! This is the only crate that names libcontainer. What that library leaves open or gets wrong for the engines that drive a
+//! runtime is mended here, each mend with the reason beside it:
+//!
+//! * the caller's bundle is never given to libcontainer; it sees a *derived* bundle ([`mod@derived`]) that lives outside its
+//!   state directory until the container is deleted;
+//! * everything between the new root and the first instruction of the program is done by our executor;
+//! * state, kill and delete are ours, so a process is only ever signalled through a descriptor that cannot come to mean
+//!   another one.
+//!
+//! A program that creates containers calls [`begin`] first thing in `main`.
+
+mod begin;
+pub mod bundle;
+mod capture;
+mod cgroup;
+mod console;
+mod delete;
+pub mod derived;
+mod environment;
+mod error;
+mod exec;
+mod executor;
+pub mod features;
+mod foreground;
+pub mod hook;
+mod id;
+mod kill;
+mod list;
+mod process;
+mod program;
+mod ps;
+mod record;
+mod runtime;
+mod signal;
+mod start;
+mod state;
+
+pub use begin::{BeginError, begin};
+pub use bundle::{Bundle, BundleError};
+pub use capture::ErrorEvents;
+pub use error::{ContainerSide, LaunchError};
+pub use exec::{ExecOptions, ProcessChanges, UserChange};
+pub use id::{ContainerId, IdError};
+pub use runtime::{CreateOptions, RootfsOverlay, Runtime, RuntimeOptions};
+pub use signal::{SignalError, SignalNumber};
+pub use state::{ContainerState, Status};
+
+/// The OCI runtime specification's types, as libcontainer reads them.
+pub mod oci {
+    pub use libcontainer::oci_spec::OciSpecError;
+    pub use libcontainer::oci_spec::runtime::*;
+}

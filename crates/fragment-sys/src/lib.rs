@@ -2,4 +2,7 @@
 
 pub mod lock;
 pub mod map;
+pub mod process;
+pub mod program;
 pub mod root;
+pub mod signal;

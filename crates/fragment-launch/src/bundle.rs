@@ -1,0 +1,244 @@
+//! A bundle as the caller gave it: a directory with `config.json`.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use libcontainer::oci_spec::runtime::Spec;
+use thiserror::Error;
+
+/// Larger than any real config.json (docker's are about 20 KB), small enough to read whole.
+const LARGEST_CONFIG: u64 = 16 << 20;
+
+/// The caller's bundle, read once.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    /// The bundle's directory, absolute and without symlinks.
+    pub dir: PathBuf,
+    /// What `config.json` says, as written there.
+    pub spec: Spec,
+}
+
+/// Why a bundle cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BundleError {
+    /// The directory is not there or cannot be entered.
+    #[error("bundle {path}", path = .path.display())]
+    Directory {
+        /// As given.
+        path: PathBuf,
+        /// The errno.
+        #[source]
+        source: io::Error,
+    },
+    /// config.json cannot be read.
+    #[error("JSON specification file {path}", path = .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The errno.
+        #[source]
+        source: io::Error,
+    },
+    /// config.json is larger than any specification.
+    #[error("{path} is larger than {LARGEST_CONFIG} bytes: not an OCI runtime specification", path = .path.display())]
+    Size {
+        /// The file.
+        path: PathBuf,
+    },
+    /// config.json is not JSON or not a specification; the source names line, column and key.
+    #[error("{path}: {key}", path = .path.display(), key = .key.as_deref().unwrap_or("not valid JSON"))]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// The key the problem lies under, as `process.user.uid`; `None` for broken JSON.
+        key: Option<String>,
+        /// What is wrong, with line and column.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl Bundle {
+    /// Reads the bundle in `dir`.
+    ///
+    /// # Errors
+    /// Names the file, the line and column, and the key.
+    pub fn load(dir: impl AsRef<Path>) -> Result<Self, BundleError> {
+        let dir = dir.as_ref();
+        let dir = dir
+            .canonicalize()
+            .map_err(|source| BundleError::Directory {
+                path: dir.to_owned(),
+                source,
+            })?;
+        let path = dir.join("config.json");
+        let text = read(&path)?;
+        let spec = serde_json::from_slice(&text).map_err(|source| BundleError::Parse {
+            key: key_at(&text, source.line(), source.column()),
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Self { dir, spec })
+    }
+
+    /// The rootfs named by the specification, absolute; `None` when it names none.
+    #[must_use]
+    pub fn rootfs(&self) -> Option<PathBuf> {
+        self.spec
+            .root()
+            .as_ref()
+            .map(|root| self.dir.join(root.path()))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, BundleError> {
+    let fail = |source| BundleError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let mut text = Vec::new();
+    File::open(path)
+        .map_err(fail)?
+        .take(LARGEST_CONFIG + 1)
+        .read_to_end(&mut text)
+        .map_err(fail)?;
+    if text.len() as u64 > LARGEST_CONFIG {
+        return Err(BundleError::Size {
+            path: path.to_owned(),
+        });
+    }
+    Ok(text)
+}
+
+/// The dotted key that encloses a position of a JSON text: serde names line and column, people look for the key.
+fn key_at(text: &[u8], line: usize, column: usize) -> Option<String> {
+    if serde_json::from_slice::<serde::de::IgnoredAny>(text).is_err() {
+        return None;
+    }
+    let before = text
+        .split_inclusive(|byte| *byte == b'\n')
+        .take(line.saturating_sub(1))
+        .map(<[u8]>::len)
+        .sum::<usize>();
+    let end = (before + column).min(text.len());
+    let mut levels: Vec<Level> = Vec::new();
+    let mut position = 0;
+    while position < end {
+        match text[position] {
+            b'{' => levels.push(Level::Object(None)),
+            b'[' => levels.push(Level::Array(0)),
+            b'}' | b']' if position + 1 < end => {
+                levels.pop();
+            }
+            b',' => {
+                if let Some(Level::Array(index)) = levels.last_mut() {
+                    *index += 1;
+                }
+            }
+            b'"' => {
+                let (string, after) = string_at(text, position);
+                let is_key = text[after..]
+                    .iter()
+                    .find(|byte| !byte.is_ascii_whitespace())
+                    == Some(&b':');
+                if let (true, Some(Level::Object(key))) = (is_key, levels.last_mut()) {
+                    *key = Some(string);
+                }
+                position = after;
+                continue;
+            }
+            _ => {}
+        }
+        position += 1;
+    }
+    let path: Vec<String> = levels.iter().filter_map(Level::name).collect();
+    (!path.is_empty()).then(|| path.join("."))
+}
+
+enum Level {
+    Object(Option<String>),
+    Array(usize),
+}
+
+impl Level {
+    fn name(&self) -> Option<String> {
+        match self {
+            Self::Object(key) => key.clone(),
+            Self::Array(index) => Some(index.to_string()),
+        }
+    }
+}
+
+/// The string that starts at `position` and where it ends.
+fn string_at(text: &[u8], position: usize) -> (String, usize) {
+    let mut end = position + 1;
+    while end < text.len() && text[end] != b'"' {
+        end += if text[end] == b'\\' { 2 } else { 1 };
+    }
+    let end = end.min(text.len());
+    (
+        String::from_utf8_lossy(&text[position + 1..end]).into_owned(),
+        (end + 1).min(text.len()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(config: &str) -> Result<Bundle, BundleError> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("config.json"), config).unwrap();
+        Bundle::load(dir.path())
+    }
+
+    #[test]
+    fn a_wrong_type_names_the_key_and_the_line() {
+        let config = "{\n \"ociVersion\": \"1.0.2\",\n \"process\": {\"cwd\": \"/\", \"user\": {\"uid\": \"x\", \"gid\": 0}}\n}";
+        let Err(error) = load(config) else {
+            panic!("accepted")
+        };
+        assert!(
+            error.to_string().ends_with("config.json: process.user.uid"),
+            "{error}"
+        );
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("line 3"), "{source}");
+    }
+
+    #[test]
+    fn array_elements_are_counted() {
+        let config =
+            "{\"ociVersion\":\"1.0.2\",\"mounts\":[{\"destination\":\"/a\"},{\"destination\":7}]}";
+        let Err(error) = load(config) else {
+            panic!("accepted")
+        };
+        assert!(
+            error.to_string().ends_with("mounts.1.destination"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn broken_json_says_so() {
+        let Err(error) = load("{\"ociVersion\": ") else {
+            panic!("accepted")
+        };
+        assert!(error.to_string().ends_with("not valid JSON"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_file_and_a_missing_directory_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(
+            Bundle::load(dir.path()),
+            Err(BundleError::Read { .. })
+        ));
+        assert!(matches!(
+            Bundle::load(dir.path().join("no")),
+            Err(BundleError::Directory { .. })
+        ));
+    }
+}

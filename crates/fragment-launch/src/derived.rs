@@ -1,0 +1,427 @@
+//! The specification libcontainer is given: the caller's, put into the form that library can read, with the overlay as its
+//! first mount.
+//!
+//! libcontainer reads its specification from `<bundle>/config.json` only, at create and again at every exec, so the derived
+//! one is a file in a directory of ours that lives until the container is deleted. What the program itself is to get
+//! (capabilities, seccomp, working directory, environment) is taken out here and done by our executor.
+
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use libcontainer::oci_spec::runtime::{
+    Hook, Linux, LinuxMemory, LinuxNamespaceType, LinuxSeccompAction, Mount, MountBuilder, Process,
+    Spec,
+};
+use thiserror::Error;
+
+use crate::bundle::Bundle;
+use crate::hook;
+use crate::runtime::RootfsOverlay;
+
+/// What a bundle asks for that cannot be done, each with what to do about it.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DeriveError {
+    /// ociVersion is missing or of another major version.
+    #[error("ociVersion {0:?} is not supported; this runtime reads version 1 of the specification")]
+    Version(String),
+    /// No process to run.
+    #[error("config.json: process property must not be empty")]
+    NoProcess,
+    /// No command.
+    #[error("config.json: args must not be empty")]
+    NoArgs,
+    /// A working directory that is none.
+    #[error("config.json: process.cwd {0:?} must be an absolute path")]
+    Cwd(PathBuf),
+    /// No rootfs.
+    #[error(
+        "config.json: root is missing; it names the directory that holds the container's files"
+    )]
+    NoRoot,
+    /// The rootfs is not there.
+    #[error("invalid rootfs {path}", path = .path.display())]
+    Rootfs {
+        /// Where it should be.
+        path: PathBuf,
+        /// The errno.
+        #[source]
+        source: io::Error,
+    },
+    /// The rootfs is reached through a symlink, so it can be another directory by the time it is mounted.
+    #[error("invalid rootfs {path}: not an absolute path, or a symlink (it leads to {target})", path = .path.display(), target = .target.display())]
+    RootfsLink {
+        /// As named.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
+    /// The rootfs is a file.
+    #[error("invalid rootfs {path}: not a directory", path = .path.display())]
+    RootfsFile {
+        /// As named.
+        path: PathBuf,
+    },
+    /// Something has to be composed and the container shares the host's mounts: the overlay would stay on the host.
+    #[error(
+        "the bundle lacks files and its specification has no mount namespace to compose them in; add \
+         {{\"type\": \"mount\"}} to linux.namespaces or provide a complete rootfs"
+    )]
+    NoMountNamespace,
+    /// Something has to be composed into a mount namespace that exists already, where others would see it.
+    #[error(
+        "the bundle lacks files and its specification joins the mount namespace {path}; let it make its own or provide a \
+         complete rootfs",
+        path = .0.display()
+    )]
+    JoinedMountNamespace(PathBuf),
+    /// Something has to be composed in a user namespace.
+    #[error(
+        "the bundle lacks files and its specification asks for a user namespace, in which the component library (owned by \
+         root, mode 0700) cannot be mounted yet; drop the user namespace or provide a complete rootfs"
+    )]
+    UserNamespace,
+    /// A bind mount of nothing.
+    #[error("config.json: mount {destination} is a bind mount without source", destination = .destination.display())]
+    BindSource {
+        /// Where it should go.
+        destination: PathBuf,
+    },
+    /// A mount option that would be misunderstood below.
+    #[error("config.json: mount option {option:?} of {destination} is not supported", destination = .destination.display())]
+    MountOption {
+        /// Which mount.
+        destination: PathBuf,
+        /// Which option.
+        option: String,
+    },
+    /// rootfsPropagation is no propagation type.
+    #[error(
+        "config.json: linux.rootfsPropagation {0:?} is not one of shared, slave, private, unbindable"
+    )]
+    Propagation(String),
+    /// SELinux labels, which libcontainer cannot set.
+    #[error("config.json: {key} asks for an SELinux label, which this runtime cannot set")]
+    Selinux {
+        /// process.selinuxLabel or linux.mountLabel.
+        key: &'static str,
+    },
+    /// An OOM setting that libcontainer would drop without a word.
+    #[error("config.json: linux.resources.memory.disableOOMKiller is not supported")]
+    OomKiller,
+    /// Hooks run through this very program, and this one does not serve them.
+    #[error(
+        "the bundle has hooks and this program does not serve them; start it with fragment-runc"
+    )]
+    HooksUnserved,
+}
+
+/// A specification for libcontainer and what it no longer says.
+#[derive(Debug, Clone)]
+pub(crate) struct Derived {
+    /// For libcontainer.
+    pub(crate) spec: Spec,
+    /// The process as the caller described it.
+    pub(crate) process: Process,
+    /// Run by our executor just before the program.
+    pub(crate) start_container: Vec<Hook>,
+    /// Run by us in the runtime's namespaces.
+    pub(crate) poststart: Vec<Hook>,
+    /// Run by us in the runtime's namespaces.
+    pub(crate) poststop: Vec<Hook>,
+    /// Mounts whose propagation libcontainer does not set.
+    pub(crate) propagations: Vec<(PathBuf, String)>,
+}
+
+impl Derived {
+    /// Checks the caller's specification and derives libcontainer's. `root` is the directory to mount on when there is an
+    /// overlay, `cgroup` the cgroup path to use where the specification names none.
+    pub(crate) fn new(
+        bundle: &Bundle,
+        overlay: Option<(&RootfsOverlay, &Path)>,
+        cgroup: &Path,
+    ) -> Result<Self, DeriveError> {
+        let mut spec = bundle.spec.clone();
+        if !spec.version().starts_with("1.") {
+            return Err(DeriveError::Version(spec.version().clone()));
+        }
+        let process = checked_process(&spec)?;
+        let rootfs = checked_rootfs(bundle)?;
+        normalise_names(&mut spec);
+        let mut linux = spec.linux().clone().unwrap_or_else(empty_linux);
+        normalise_linux(&mut linux, cgroup)?;
+        let mut mounts = spec.mounts().clone().unwrap_or_default();
+        for mount in &mut mounts {
+            normalise_mount(mount, &bundle.dir)?;
+        }
+        let propagations = mounts.iter().flat_map(propagation_of).collect();
+        let mut root_path = rootfs;
+        if let Some((overlay, mount_point)) = overlay {
+            check_composable(&linux)?;
+            mounts.insert(0, overlay.mount());
+            root_path = mount_point.to_owned();
+        }
+        let mut root = spec.root().clone().unwrap_or_default();
+        root.set_path(root_path);
+        if !notifies(&linux) {
+            linux.set_seccomp(None);
+        }
+        let notifying = linux.seccomp().is_some();
+        let hooks = spec.hooks().clone().unwrap_or_default();
+        spec.set_root(Some(root))
+            .set_mounts(Some(mounts))
+            .set_linux(Some(linux))
+            .set_hooks(hook::wrapped(&hooks, &bundle.dir)?)
+            .set_process(Some(stripped(&process, notifying)));
+        Ok(Self {
+            spec,
+            process,
+            start_container: hooks.start_container().clone().unwrap_or_default(),
+            poststart: hooks.poststart().clone().unwrap_or_default(),
+            poststop: hooks.poststop().clone().unwrap_or_default(),
+            propagations,
+        })
+    }
+}
+
+/// The process as libcontainer is to see it: what our executor does itself is left out.
+///
+/// * the working directory, which runc creates when it is missing and libcontainer does not;
+/// * capabilities, so that seccomp can be loaded with them where no_new_privs is off (seccomp(2) asks for CAP_SYS_ADMIN);
+/// * HOME, which libcontainer would look up with getpwuid(3): that reads the container's nsswitch.conf and can load its NSS
+///   modules into the runtime (CVE-2019-14271 is the same fault in docker cp);
+/// * a umask where none is given: the default is 0022 as with runc, not the caller's.
+pub(crate) fn stripped(process: &Process, keep_no_new_privileges: bool) -> Process {
+    let mut process = process.clone();
+    let mut user = process.user().clone();
+    if user.umask().is_none() {
+        user.set_umask(Some(0o022));
+    }
+    process
+        .set_user(user)
+        .set_cwd(PathBuf::from("/"))
+        .set_capabilities(None)
+        .set_env(Some(vec!["HOME=/".to_owned()]));
+    // Some(false) and None mean the same to the specification and not to libcontainer, which then loads a filter after
+    // dropping the capability it needs for that
+    let no_new_privileges = process
+        .no_new_privileges()
+        .filter(|on| *on && keep_no_new_privileges);
+    process.set_no_new_privileges(no_new_privileges);
+    process
+}
+
+/// Checks a process description, be it of a bundle or for exec.
+pub(crate) fn check_process(process: &Process) -> Result<(), DeriveError> {
+    if process.args().as_ref().is_none_or(Vec::is_empty) {
+        return Err(DeriveError::NoArgs);
+    }
+    if !process.cwd().is_absolute() {
+        return Err(DeriveError::Cwd(process.cwd().clone()));
+    }
+    if process
+        .selinux_label()
+        .as_deref()
+        .is_some_and(|label| !label.is_empty())
+    {
+        return Err(DeriveError::Selinux {
+            key: "process.selinuxLabel",
+        });
+    }
+    Ok(())
+}
+
+fn checked_process(spec: &Spec) -> Result<Process, DeriveError> {
+    let mut process = spec.process().clone().ok_or(DeriveError::NoProcess)?;
+    check_process(&process)?;
+    // an empty profile is no profile; libcontainer would refuse it where AppArmor is off
+    if process.apparmor_profile().as_deref() == Some("") {
+        process.set_apparmor_profile(None);
+    }
+    Ok(process)
+}
+
+fn checked_rootfs(bundle: &Bundle) -> Result<PathBuf, DeriveError> {
+    let path = lexically_clean(&bundle.rootfs().ok_or(DeriveError::NoRoot)?);
+    let target = path.canonicalize().map_err(|source| DeriveError::Rootfs {
+        path: path.clone(),
+        source,
+    })?;
+    if target != path {
+        return Err(DeriveError::RootfsLink { path, target });
+    }
+    if !path.is_dir() {
+        return Err(DeriveError::RootfsFile { path });
+    }
+    Ok(path)
+}
+
+fn lexically_clean(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::CurDir => {}
+            other => clean.push(other),
+        }
+    }
+    clean
+}
+
+/// Go engines write empty strings for what is not set; libcontainer takes them for values.
+fn normalise_names(spec: &mut Spec) {
+    if spec.hostname().as_deref() == Some("") {
+        spec.set_hostname(None);
+    }
+    if spec.domainname().as_deref() == Some("") {
+        spec.set_domainname(None);
+    }
+}
+
+fn empty_linux() -> Linux {
+    // Linux::default() is a whole example configuration; an empty object is what a missing section means
+    serde_json::from_str("{}").unwrap_or_default()
+}
+
+fn normalise_linux(linux: &mut Linux, cgroup: &Path) -> Result<(), DeriveError> {
+    if linux
+        .mount_label()
+        .as_deref()
+        .is_some_and(|label| !label.is_empty())
+    {
+        return Err(DeriveError::Selinux {
+            key: "linux.mountLabel",
+        });
+    }
+    let memory = linux
+        .resources()
+        .as_ref()
+        .and_then(|resources| resources.memory().as_ref());
+    if memory.and_then(LinuxMemory::disable_oom_killer) == Some(true) {
+        return Err(DeriveError::OomKiller);
+    }
+    linux
+        .set_mount_label(None)
+        .set_cgroups_path(Some(cgroup.to_owned()));
+    if let Some(propagation) = linux.rootfs_propagation().as_deref() {
+        // the recursive names are what engines write; libcontainer knows the others, and always acts recursively
+        let plain = match propagation {
+            "" => None,
+            "shared" | "rshared" => Some("shared"),
+            "slave" | "rslave" => Some("slave"),
+            "private" | "rprivate" => Some("private"),
+            "unbindable" | "runbindable" => Some("unbindable"),
+            other => return Err(DeriveError::Propagation(other.to_owned())),
+        };
+        linux.set_rootfs_propagation(plain.map(str::to_owned));
+    }
+    let mut namespaces = linux.namespaces().clone().unwrap_or_default();
+    for namespace in &mut namespaces {
+        if namespace
+            .path()
+            .as_ref()
+            .is_some_and(|path| path.as_os_str().is_empty())
+        {
+            namespace.set_path(None);
+        }
+    }
+    linux.set_namespaces(Some(namespaces));
+    Ok(())
+}
+
+fn normalise_mount(mount: &mut Mount, bundle: &Path) -> Result<(), DeriveError> {
+    let mut options = mount.options().clone().unwrap_or_default();
+    let is_bind = options
+        .iter()
+        .any(|option| option == "bind" || option == "rbind")
+        || mount.typ().as_deref() == Some("bind");
+    // a copy of what lies below is asked not to be made, which is what happens anyway
+    options.retain(|option| option != "notmpcopyup");
+    if let Some(option) = options.iter().find(|option| *option == "tmpcopyup") {
+        return Err(DeriveError::MountOption {
+            destination: mount.destination().clone(),
+            option: option.clone(),
+        });
+    }
+    let source = match mount
+        .source()
+        .clone()
+        .filter(|source| !source.as_os_str().is_empty())
+    {
+        Some(source) if is_bind => bundle.join(source),
+        Some(source) => source,
+        None if is_bind => {
+            return Err(DeriveError::BindSource {
+                destination: mount.destination().clone(),
+            });
+        }
+        // mount(2) wants some source even from file systems that have none, libcontainer wants it said
+        None => PathBuf::from(mount.typ().as_deref().unwrap_or("none")),
+    };
+    mount.set_source(Some(source)).set_options(Some(options));
+    Ok(())
+}
+
+/// The propagation options of a mount: libcontainer parses and then drops them.
+fn propagation_of(mount: &Mount) -> Vec<(PathBuf, String)> {
+    const TYPES: [&str; 8] = [
+        "private",
+        "rprivate",
+        "shared",
+        "rshared",
+        "slave",
+        "rslave",
+        "unbindable",
+        "runbindable",
+    ];
+    let options = mount.options().iter().flatten();
+    options
+        .filter(|option| TYPES.contains(&option.as_str()))
+        .map(|option| (mount.destination().clone(), option.clone()))
+        .collect()
+}
+
+fn check_composable(linux: &Linux) -> Result<(), DeriveError> {
+    let namespaces = linux.namespaces().iter().flatten();
+    let mut mount_namespace = Err(DeriveError::NoMountNamespace);
+    for namespace in namespaces {
+        match (namespace.typ(), namespace.path()) {
+            (LinuxNamespaceType::Mount, None) => mount_namespace = Ok(()),
+            (LinuxNamespaceType::Mount, Some(path)) => {
+                mount_namespace = Err(DeriveError::JoinedMountNamespace(path.clone()));
+            }
+            (LinuxNamespaceType::User, _) => return Err(DeriveError::UserNamespace),
+            _ => {}
+        }
+    }
+    mount_namespace
+}
+
+/// Whether the seccomp filter hands calls to a listener: only then libcontainer has to load it, because it passes the
+/// listener's descriptor on.
+fn notifies(linux: &Linux) -> bool {
+    let syscalls = linux
+        .seccomp()
+        .iter()
+        .filter_map(|seccomp| seccomp.syscalls().as_ref())
+        .flatten();
+    syscalls
+        .into_iter()
+        .any(|syscall| syscall.action() == LinuxSeccompAction::ScmpActNotify)
+}
+
+impl RootfsOverlay {
+    /// The mount entry that puts the overlay where the container's root will be.
+    fn mount(&self) -> Mount {
+        // the builder fails on fields without default only, and all have one
+        MountBuilder::default()
+            .destination("/")
+            .typ("overlay")
+            .source("fragment")
+            .options(self.options.clone())
+            .build()
+            .unwrap_or_default()
+    }
+}

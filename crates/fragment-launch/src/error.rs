@@ -1,0 +1,221 @@
+//! What can go wrong between a bundle and a running container.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::bundle::BundleError;
+use crate::derived::DeriveError;
+use crate::state::Status;
+
+/// A failed operation on a container. The words engines look for stand in the messages as runc writes them.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LaunchError {
+    /// The bundle cannot be read.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// The bundle asks for what cannot be done.
+    #[error(transparent)]
+    Derive(#[from] DeriveError),
+    /// The name is taken.
+    #[error("container with given ID already exists: {id}")]
+    Exists {
+        /// The name.
+        id: String,
+    },
+    /// No container of that name.
+    #[error("container does not exist: {id}")]
+    Missing {
+        /// The name.
+        id: String,
+    },
+    /// Somebody else holds the container's lock.
+    #[error(
+        "container {id} is being created or deleted by another process; try again when that has ended"
+    )]
+    Busy {
+        /// The name.
+        id: String,
+    },
+    /// The container is not in a state the operation allows.
+    #[error("cannot {operation} container {id}: it is {status}{}", .status.remedy())]
+    Status {
+        /// start, delete, …
+        operation: &'static str,
+        /// The name.
+        id: String,
+        /// What it is instead.
+        status: Status,
+    },
+    /// kill of a container that has ended.
+    #[error("container not running: {id}")]
+    NotRunning {
+        /// The name.
+        id: String,
+    },
+    /// libcontainer could not create the container or the process in it.
+    #[error("unable to start container process")]
+    Process {
+        /// What happened, from the process that met it where that is known.
+        #[source]
+        source: ContainerSide,
+    },
+    /// A hook that must succeed did not.
+    #[error("error running {stage} hook {path}")]
+    Hook {
+        /// poststart, …
+        stage: &'static str,
+        /// The program.
+        path: PathBuf,
+        /// How it failed.
+        #[source]
+        source: libcontainer::hooks::HookError,
+    },
+    /// The cgroup named by the bundle holds processes that are not ours.
+    #[error(
+        "container's cgroup {path} is not empty: {processes} process(es) found; give linux.cgroupsPath another value"
+    )]
+    CgroupInUse {
+        /// The cgroup's directory.
+        path: PathBuf,
+        /// How many processes.
+        processes: usize,
+    },
+    /// Asked for the systemd driver where that cannot work.
+    #[error(
+        "--systemd-cgroup needs systemd as the first process and cgroup v2; leave the flag out here"
+    )]
+    NoSystemd,
+    /// A terminal is asked for and nowhere to send it.
+    #[error("cannot allocate tty if the runtime will detach without setting console socket")]
+    ConsoleMissing,
+    /// A console socket is given and no terminal to send.
+    #[error("cannot use console socket if the runtime will not detach or allocate tty")]
+    ConsoleUnused,
+    /// A descriptor to pass on is not open.
+    #[error("unable to preserve fd {fd}: it is not open; --preserve-fds N passes 3 up to 3+N-1 on")]
+    PreservedFd {
+        /// Its number.
+        fd: i32,
+    },
+    /// What exec cannot do yet.
+    #[error("exec in a container with {0} is not supported yet")]
+    ExecUnsupported(&'static str),
+    /// A sub-cgroup for exec that is not there.
+    #[error(
+        "sub-cgroup {path} of the container does not exist; make it first or leave --cgroup out"
+    )]
+    NoSubCgroup {
+        /// The directory looked for.
+        path: PathBuf,
+    },
+    /// A file-system or process operation of the runtime itself.
+    #[error("{operation} {path}", path = .path.display())]
+    Io {
+        /// A verb: "write record", …
+        operation: &'static str,
+        /// Of what.
+        path: PathBuf,
+        /// The errno.
+        #[source]
+        source: io::Error,
+    },
+    /// A system call without a path.
+    #[error("{operation}")]
+    System {
+        /// A verb.
+        operation: &'static str,
+        /// The errno.
+        #[source]
+        source: io::Error,
+    },
+    /// A record that is not what we wrote.
+    #[error("record {path} is damaged; remove the container with delete --force", path = .path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The processes of the container did not end in time.
+    #[error("container {id} still has processes after SIGKILL; see its cgroup and try again")]
+    Unkillable {
+        /// The name.
+        id: String,
+    },
+}
+
+impl LaunchError {
+    pub(crate) fn io(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io {
+            operation,
+            path,
+            source,
+        }
+    }
+
+    pub(crate) fn system(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { operation, source }
+    }
+}
+
+/// An error of libcontainer with what its processes on the container's side reported while it happened.
+///
+/// libcontainer sends one flattened line up from the container; its log events carry path and errno. Where an event exists
+/// it is the cause, and libcontainer's own line is what it was doing.
+#[derive(Debug)]
+pub struct ContainerSide {
+    message: String,
+}
+
+impl ContainerSide {
+    pub(crate) fn new(
+        error: &libcontainer::error::LibcontainerError,
+        events: &[crate::capture::Event],
+    ) -> Self {
+        // our executor's own message needs nothing around it: it is what engines look for
+        if let Some(own) = events.iter().find(|event| event.is_ours()) {
+            return Self {
+                message: own.message.clone(),
+            };
+        }
+        let mut message = chain(error);
+        if let Some(cause) = events
+            .first()
+            .filter(|cause| !message.contains(&cause.message))
+        {
+            message = format!("{message}: {}", cause.message);
+        }
+        Self { message }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let words = inner.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        source = inner.source();
+    }
+    text
+}
+
+impl fmt::Display for ContainerSide {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ContainerSide {}

@@ -1,0 +1,443 @@
+//! The last steps inside the container, from its new root to the program's first instruction.
+//!
+//! libcontainer calls [`Executor::validate`] when root, user and namespaces are set and all capabilities are still there,
+//! and [`Executor::exec`] after the start signal. What lies between is runc's order: terminal and keys, working directory,
+//! filter and privileges, look for the program; then hooks, the filter where it needs no privilege, exec.
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use fragment_sys::{process, signal};
+use libcontainer::container::State;
+use libcontainer::oci_spec::runtime::{Hook, LinuxCapabilities, LinuxSeccomp, Process, Spec};
+use libcontainer::syscall::syscall::create_syscall;
+use libcontainer::workload::{
+    Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
+};
+use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+use rustix::mount::MountPropagationFlags;
+use thiserror::Error;
+
+use crate::capture::EXECUTOR;
+use crate::environment;
+use crate::program::{self, ProgramError};
+
+/// What the program is to get, and get done to it.
+#[derive(Clone)]
+pub(crate) struct FragmentExecutor {
+    /// As the caller described it.
+    pub(crate) process: Process,
+    /// The filter; `None` also where libcontainer loads it.
+    pub(crate) seccomp: Option<LinuxSeccomp>,
+    /// The session keyring to join; `None` keeps the caller's.
+    pub(crate) keyring: Option<CString>,
+    /// What only the first process of a container does; `None` for exec.
+    pub(crate) init: Option<Init>,
+    found: OnceCell<Found>,
+}
+
+/// What is done once for a container.
+#[derive(Clone)]
+pub(crate) struct Init {
+    /// The network namespace is new.
+    pub(crate) new_network: bool,
+    /// Mounts whose propagation is to be set.
+    pub(crate) propagations: Vec<(PathBuf, String)>,
+    /// Hooks to run just before the program, and what they read on stdin.
+    pub(crate) start_container: Vec<Hook>,
+    /// The state for those hooks.
+    pub(crate) state: State,
+}
+
+#[derive(Clone)]
+struct Found {
+    program: PathBuf,
+    environment: Vec<String>,
+}
+
+/// A step that failed. Engines read these words.
+#[derive(Debug, Error)]
+enum StepError {
+    #[error("{step}: {source}")]
+    Step {
+        step: &'static str,
+        source: io::Error,
+    },
+    #[error("chdir to cwd ({path:?}) set in config.json failed: {source}")]
+    Cwd { path: PathBuf, source: Errno },
+    #[error("current working directory is outside of container mount namespace root")]
+    CwdOutside,
+    #[error("mount {path}: set propagation {kind}: {source}")]
+    Propagation {
+        path: PathBuf,
+        kind: String,
+        source: Errno,
+    },
+    #[error("seccomp: {0}")]
+    Seccomp(libcontainer::seccomp::SeccompError),
+    #[error("set capabilities: {0}")]
+    Capabilities(libcontainer::syscall::SyscallError),
+    #[error("running startContainer hook: {0}")]
+    Hook(libcontainer::hooks::HookError),
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    #[error("exec {path}: {source}", path = .path.display())]
+    Exec { path: PathBuf, source: io::Error },
+}
+
+impl StepError {
+    fn at(step: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Step { step, source }
+    }
+}
+
+impl FragmentExecutor {
+    pub(crate) fn new(
+        process: Process,
+        seccomp: Option<LinuxSeccomp>,
+        keyring: Option<CString>,
+        init: Option<Init>,
+    ) -> Self {
+        Self {
+            process,
+            seccomp,
+            keyring,
+            init,
+            found: OnceCell::new(),
+        }
+    }
+
+    fn prepare(&self, passed: &[(String, String)]) -> Result<Found, StepError> {
+        if let Some(init) = &self.init {
+            init.prepare()?;
+        }
+        if let Some(name) = &self.keyring {
+            join_keyring(name)?;
+        }
+        let user = self.process.user();
+        own_standard_streams(user.uid());
+        if user.additional_gids().as_ref().is_none_or(Vec::is_empty) {
+            drop_groups();
+        }
+        enter_directory(self.process.cwd())?;
+        let environment = environment::complete(
+            self.process.env().as_deref().unwrap_or_default(),
+            user.uid(),
+            passed,
+        );
+        let no_new_privileges = self.process.no_new_privileges() == Some(true);
+        if no_new_privileges {
+            rustix::thread::set_no_new_privs(true)
+                .map_err(|errno| StepError::at("set no_new_privs")(errno.into()))?;
+        } else {
+            self.load_filter()?;
+        }
+        drop_capabilities(self.process.capabilities().as_ref())?;
+        let command = self
+            .process
+            .args()
+            .iter()
+            .flatten()
+            .next()
+            .map_or("", String::as_str);
+        let program = program::find(command, environment::value(&environment, "PATH"))?;
+        Ok(Found {
+            program,
+            environment,
+        })
+    }
+
+    fn load_filter(&self) -> Result<(), StepError> {
+        match &self.seccomp {
+            Some(filter) => libcontainer::seccomp::initialize_seccomp(filter)
+                .map(drop)
+                .map_err(StepError::Seccomp),
+            None => Ok(()),
+        }
+    }
+
+    fn execute(&self) -> Result<std::convert::Infallible, StepError> {
+        let Some(found) = self.found.get() else {
+            let source = io::Error::from(io::ErrorKind::InvalidInput);
+            return Err(StepError::Step {
+                step: "exec before validate",
+                source,
+            });
+        };
+        if let Some(init) = &self.init {
+            init.run_hooks(&found.environment)?;
+        }
+        let fail = |source| StepError::Exec {
+            path: found.program.clone(),
+            source,
+        };
+        let program = CString::new(found.program.as_os_str().as_bytes())
+            .map_err(|_| fail(Errno::INVAL.into()))?;
+        let arguments = environment::c_strings(self.process.args().as_deref().unwrap_or_default());
+        let variables = environment::c_strings(&found.environment);
+        signal::restore_for_exec().map_err(StepError::at("reset signals"))?;
+        if self.process.no_new_privileges() == Some(true) {
+            // as late as can be: a filter may forbid everything but execve
+            self.load_filter()?;
+        }
+        Err(fail(process::execve(&program, &arguments, &variables)))
+    }
+}
+
+impl Executor for FragmentExecutor {
+    fn validate(&self, _spec: &Spec) -> Result<(), ExecutorValidationError> {
+        // The variables of socket activation are in this process's environment when the runtime itself was activated;
+        // libcontainer has kept their descriptors open. PID 1 is what the program will be (sd_listen_fds(3)).
+        let passed = match std::env::var("LISTEN_FDS") {
+            Ok(count) if count.parse::<u32>().is_ok_and(|count| count > 0) => {
+                vec![
+                    ("LISTEN_FDS".to_owned(), count),
+                    ("LISTEN_PID".to_owned(), "1".to_owned()),
+                ]
+            }
+            _ => Vec::new(),
+        };
+        match self.prepare(&passed) {
+            Ok(found) => {
+                let _ = self.found.set(found);
+                Ok(())
+            }
+            Err(error) => {
+                let message = error.to_string();
+                tracing::error!(target: EXECUTOR, "{message}");
+                Err(ExecutorValidationError::ArgValidationError(message))
+            }
+        }
+    }
+
+    /// Nothing: the environment is handed to execve(2), this process's own is not touched.
+    fn setup_envs(&self, _envs: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
+        Ok(())
+    }
+
+    fn exec(&self, _spec: &Spec) -> Result<(), ExecutorError> {
+        let Err(error) = self.execute();
+        let message = error.to_string();
+        tracing::error!(target: EXECUTOR, "{message}");
+        if self.init.is_some() {
+            // The start command has returned by now; like runc, tell whoever reads the container's stderr.
+            let _ = rustix::io::write(rustix::stdio::stderr(), format!("{message}\n").as_bytes());
+            process::exit_now(1);
+        }
+        Err(ExecutorError::Other(message))
+    }
+}
+
+impl Init {
+    fn prepare(&self) -> Result<(), StepError> {
+        repair_dev_null()?;
+        if self.new_network {
+            match process::raise_loopback() {
+                // ENODEV: a kernel without one; EPERM: a network namespace owned by somebody else
+                Err(error)
+                    if !matches!(
+                        error.raw_os_error(),
+                        Some(libc_errno::ENODEV | libc_errno::EPERM)
+                    ) =>
+                {
+                    return Err(StepError::at("bring loopback up")(error));
+                }
+                _ => {}
+            }
+        }
+        for (path, kind) in &self.propagations {
+            rustix::mount::mount_change(path, propagation(kind)).map_err(|source| {
+                StepError::Propagation {
+                    path: path.clone(),
+                    kind: kind.clone(),
+                    source,
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    fn run_hooks(&self, environment: &[String]) -> Result<(), StepError> {
+        if self.start_container.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.state.clone();
+        // in the container's own PID namespace, where the hook runs
+        state.pid = i32::try_from(std::process::id()).ok();
+        let variables = environment
+            .iter()
+            .filter_map(|entry| entry.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        libcontainer::hooks::run_hooks(
+            Some(&self.start_container),
+            Some(&state),
+            None,
+            None,
+            Some(&variables),
+        )
+        .map_err(StepError::Hook)
+    }
+}
+
+mod libc_errno {
+    pub(super) const EPERM: i32 = rustix::io::Errno::PERM.raw_os_error();
+    pub(super) const ENODEV: i32 = rustix::io::Errno::NODEV.raw_os_error();
+}
+
+fn propagation(kind: &str) -> MountPropagationFlags {
+    let (recursive, plain) = match kind.strip_prefix('r') {
+        Some(plain) => (MountPropagationFlags::REC, plain),
+        None => (MountPropagationFlags::empty(), kind),
+    };
+    recursive
+        | match plain {
+            "shared" => MountPropagationFlags::SHARED,
+            "slave" => MountPropagationFlags::DOWNSTREAM,
+            "unbindable" => MountPropagationFlags::UNBINDABLE,
+            _ => MountPropagationFlags::PRIVATE,
+        }
+}
+
+/// libcontainer reopens standard streams that are on the host's /dev/null read-only on the container's: every write of the
+/// program then fails with EBADF. containerd without IO passes exactly these.
+fn repair_dev_null() -> Result<(), StepError> {
+    let fail = |errno: Errno| StepError::at("reopen /dev/null")(errno.into());
+    let standard = [
+        rustix::stdio::stdin(),
+        rustix::stdio::stdout(),
+        rustix::stdio::stderr(),
+    ];
+    let null = rustix::fs::makedev(1, 3);
+    for (number, stream) in standard.into_iter().enumerate() {
+        let Ok(status) = rustix::fs::fstat(stream) else {
+            continue;
+        };
+        let is_null = status.st_rdev == null
+            && rustix::fs::FileType::from_raw_mode(status.st_mode)
+                == rustix::fs::FileType::CharacterDevice;
+        let read_only = rustix::fs::fcntl_getfl(stream)
+            .is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDONLY);
+        if !is_null || !read_only {
+            continue;
+        }
+        let opened = rustix::fs::open(
+            "/dev/null",
+            OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+            Mode::empty(),
+        )
+        .map_err(fail)?;
+        if rustix::fs::fstat(&opened).map_err(fail)?.st_rdev != null {
+            return Err(fail(Errno::NXIO));
+        }
+        match number {
+            0 => rustix::stdio::dup2_stdin(&opened),
+            1 => rustix::stdio::dup2_stdout(&opened),
+            _ => rustix::stdio::dup2_stderr(&opened),
+        }
+        .map_err(fail)?;
+    }
+    Ok(())
+}
+
+/// A session keyring of the container's own, so that keys of whoever started the runtime are out of reach.
+fn join_keyring(name: &CString) -> Result<(), StepError> {
+    match process::join_session_keyring(name) {
+        // no keyrings in this kernel: then there is nothing to keep apart
+        Err(error)
+            if error.kind() != io::ErrorKind::Unsupported
+                && error.raw_os_error() != Some(Errno::NOSYS.raw_os_error()) =>
+        {
+            Err(StepError::at("join session keyring")(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Gives the standard streams to the program's user, as runc does: a program that is not root opens /dev/stdout again, and
+/// for a pipe that means permissions of the pipe's inode.
+fn own_standard_streams(uid: u32) {
+    for stream in [
+        rustix::stdio::stdin(),
+        rustix::stdio::stdout(),
+        rustix::stdio::stderr(),
+    ] {
+        let Ok(status) = rustix::fs::fstat(stream) else {
+            continue;
+        };
+        let null = status.st_rdev == rustix::fs::makedev(1, 3);
+        if status.st_uid != uid && !null {
+            // not possible for every kind of file (sockets of others, read-only file systems): the stream still works
+            let _ = rustix::fs::fchown(stream, Some(Uid::from_raw(uid)), None);
+        }
+    }
+}
+
+/// Without additional groups the program has none: libcontainer leaves it the caller's.
+fn drop_groups() {
+    // EPERM in a user namespace without setgroups(2): then nobody could have set any (user_namespaces(7))
+    let _ = rustix::thread::set_thread_groups(&[] as &[Gid]);
+}
+
+/// Changes to the working directory and makes it where it is missing, as runc does: images name a WORKDIR that no layer
+/// holds, and engines leave it to the runtime.
+fn enter_directory(path: &Path) -> Result<(), StepError> {
+    let fail = |source| StepError::Cwd {
+        path: path.to_owned(),
+        source,
+    };
+    if let Err(errno) = rustix::process::chdir(path) {
+        if errno != Errno::NOENT {
+            return Err(fail(errno));
+        }
+        make_directories(path).map_err(fail)?;
+        rustix::process::chdir(path).map_err(fail)?;
+    }
+    // GHSA-xr7r-f8xq-vfvv: a leaked descriptor of a host directory as working directory leads out of the container; the
+    // kernel then answers with "(unreachable)…" (getcwd(3))
+    let inside =
+        rustix::process::getcwd(Vec::new()).is_ok_and(|cwd| cwd.as_bytes().starts_with(b"/"));
+    if inside {
+        Ok(())
+    } else {
+        Err(StepError::CwdOutside)
+    }
+}
+
+fn make_directories(path: &Path) -> Result<(), Errno> {
+    let mut ancestors: Vec<&Path> = path.ancestors().collect();
+    ancestors.reverse();
+    for directory in ancestors {
+        match rustix::fs::mkdir(directory, Mode::from_raw_mode(0o755)) {
+            // root's, as everything the runtime makes, not the user's whose id this process already has
+            Ok(()) => rustix::fs::chown(directory, Some(Uid::ROOT), Some(Gid::ROOT))?,
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Sets all five capability sets. A set the caller leaves out is empty, as for runc; libcontainer would leave it full.
+fn drop_capabilities(capabilities: Option<&LinuxCapabilities>) -> Result<(), StepError> {
+    let given =
+        |get: fn(&LinuxCapabilities) -> &Option<libcontainer::oci_spec::runtime::Capabilities>| {
+            capabilities
+                .and_then(|capabilities| get(capabilities).clone())
+                .unwrap_or_default()
+        };
+    let mut all = LinuxCapabilities::default();
+    all.set_bounding(Some(given(LinuxCapabilities::bounding)))
+        .set_effective(Some(given(LinuxCapabilities::effective)))
+        .set_permitted(Some(given(LinuxCapabilities::permitted)))
+        .set_inheritable(Some(given(LinuxCapabilities::inheritable)))
+        .set_ambient(Some(given(LinuxCapabilities::ambient)));
+    let syscall = create_syscall();
+    libcontainer::capabilities::drop_privileges(&all, syscall.as_ref())
+        .map_err(StepError::Capabilities)
+}

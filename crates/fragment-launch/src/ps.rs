@@ -1,0 +1,20 @@
+//! The processes of a container.
+
+use crate::cgroup::Cgroup;
+use crate::error::LaunchError;
+use crate::id::ContainerId;
+use crate::runtime::Runtime;
+
+impl Runtime {
+    /// The processes in the container's cgroup, by number in the runtime's PID namespace.
+    ///
+    /// # Errors
+    /// When there is no container of that name.
+    pub fn ps(&self, id: &ContainerId) -> Result<Vec<i32>, LaunchError> {
+        let record = self.place(id).load_complete()?;
+        Ok(Cgroup::recorded(record.cgroup)
+            .processes()
+            .into_iter()
+            .collect())
+    }
+}

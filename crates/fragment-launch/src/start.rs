@@ -1,0 +1,57 @@
+//! The start signal.
+
+use libcontainer::notify_socket::{NOTIFY_FILE, NotifySocket};
+
+use crate::error::LaunchError;
+use crate::hook;
+use crate::id::ContainerId;
+use crate::record::{Place, Record, Stage};
+use crate::runtime::Runtime;
+use crate::signal::SignalNumber;
+use crate::state::{Status, settled_status};
+
+impl Runtime {
+    /// Starts the program of a created container.
+    ///
+    /// # Errors
+    /// When the container is not in the state "created"; when a poststart hook fails, after which the container is stopped.
+    pub fn start(&self, id: &ContainerId) -> Result<(), LaunchError> {
+        let place = self.place(id);
+        let record = {
+            let _lock = place.lock_life()?;
+            let mut record = place.load_complete()?;
+            let status = settled_status(&record);
+            if status != Status::Created {
+                return Err(LaunchError::Status {
+                    operation: "start",
+                    id: record.id,
+                    status,
+                });
+            }
+            notify(&place, &record)?;
+            record.stage = Stage::Started;
+            place.save(&record)?;
+            record
+        };
+        // without the lock: a hook may ask for the container's state, or stop it
+        hook::run_poststart(&record).inspect_err(|_| {
+            // config.md: a failed poststart hook stops the container
+            let _ = self.kill(id, SignalNumber::KILL, false);
+        })
+    }
+}
+
+fn notify(place: &Place, record: &Record) -> Result<(), LaunchError> {
+    let socket = place.libcontainer().join(NOTIFY_FILE);
+    NotifySocket::new(&socket)
+        .notify_container_start()
+        .map_err(|error| {
+            // the process has ended between the look at it and now
+            tracing::debug!("start: {error}");
+            LaunchError::Status {
+                operation: "start",
+                id: record.id.clone(),
+                status: Status::Stopped,
+            }
+        })
+}

@@ -1,0 +1,96 @@
+//! `exec`
+
+use std::fs;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+
+use super::create::absolute;
+use crate::arguments::ExecArguments;
+use crate::report::{self, ExecFailure};
+use crate::runtime::{
+    Capability, ContainerId, ExecOptions, Process, ProcessChanges, Runtime, UserChange,
+};
+
+pub(crate) fn exec(runtime: &Runtime, arguments: ExecArguments) -> anyhow::Result<ExitCode> {
+    let code = execute(runtime, arguments).context(ExecFailure)?;
+    Ok(report::program(code))
+}
+
+fn execute(runtime: &Runtime, arguments: ExecArguments) -> anyhow::Result<i32> {
+    let id: ContainerId = arguments.id.parse()?;
+    let options = ExecOptions {
+        pid_file: absolute(arguments.pid_file.clone())?,
+        console_socket: absolute(arguments.console_socket.clone())?,
+        pidfd_socket: absolute(arguments.pidfd_socket.clone())?,
+        preserve_fds: arguments.preserve_fds,
+        detach: arguments.detach,
+        ignore_paused: arguments.ignore_paused,
+        cgroup: arguments.cgroup.clone(),
+        no_subreaper: arguments.no_subreaper,
+    };
+    let process = process(runtime, &id, arguments)?;
+    Ok(runtime.exec(&id, process, &options)?)
+}
+
+fn process(
+    runtime: &Runtime,
+    id: &ContainerId,
+    arguments: ExecArguments,
+) -> anyhow::Result<Process> {
+    if let Some(path) = &arguments.process {
+        let text = fs::read(path)
+            .with_context(|| format!("read process description {}", path.display()))?;
+        return serde_json::from_slice(&text)
+            .with_context(|| format!("process description {}", path.display()));
+    }
+    if arguments.command.is_empty() {
+        bail!("no command given; name one after the container or a file with --process");
+    }
+    let capabilities = arguments
+        .cap
+        .iter()
+        .map(|name| capability(name))
+        .collect::<anyhow::Result<_>>()?;
+    let changes = ProcessChanges {
+        args: arguments.command,
+        terminal: arguments.tty,
+        cwd: arguments.cwd,
+        env: arguments.env,
+        user: arguments.user.as_deref().map(user).transpose()?,
+        additional_gids: arguments.additional_gids,
+        capabilities,
+        no_new_privileges: arguments.no_new_privs,
+        apparmor_profile: arguments.apparmor,
+        selinux_label: arguments.process_label,
+    };
+    Ok(runtime.exec_process(id, changes)?)
+}
+
+fn user(text: &str) -> anyhow::Result<UserChange> {
+    let number = |text: &str| {
+        text.parse::<u32>()
+            .with_context(|| format!("--user: {text:?} is no number; give UID or UID:GID"))
+    };
+    Ok(match text.split_once(':') {
+        Some((uid, gid)) => UserChange {
+            uid: number(uid)?,
+            gid: Some(number(gid)?),
+        },
+        None => UserChange {
+            uid: number(text)?,
+            gid: None,
+        },
+    })
+}
+
+fn capability(name: &str) -> anyhow::Result<Capability> {
+    let upper = name.to_ascii_uppercase();
+    let full = if upper.starts_with("CAP_") {
+        upper
+    } else {
+        format!("CAP_{upper}")
+    };
+    serde_json::from_value(serde_json::Value::from(full))
+        .with_context(|| format!("--cap: {name:?}"))
+}

@@ -1,0 +1,41 @@
+//! The commands.
+
+mod create;
+mod delete;
+mod exec;
+mod features;
+mod kill;
+mod list;
+mod ps;
+mod run;
+mod spec;
+mod start;
+mod state;
+mod version;
+
+use std::process::ExitCode;
+
+use crate::arguments::{Arguments, Command};
+use crate::runtime;
+
+/// Does what was asked for.
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if arguments.global.version {
+        return version::version();
+    }
+    let runtime = runtime::open(&arguments.global);
+    match arguments.command {
+        Some(Command::Create(arguments)) => create::create(&runtime, arguments),
+        Some(Command::Run(arguments)) => run::run(&runtime, arguments),
+        Some(Command::Start(arguments)) => start::start(&runtime, &arguments),
+        Some(Command::State(arguments)) => state::state(&runtime, &arguments),
+        Some(Command::Kill(arguments)) => kill::kill(&runtime, &arguments),
+        Some(Command::Delete(arguments)) => delete::delete(&runtime, &arguments),
+        Some(Command::List(arguments)) => list::list(&runtime, &arguments),
+        Some(Command::Exec(arguments)) => exec::exec(&runtime, arguments),
+        Some(Command::Ps(arguments)) => ps::ps(&runtime, &arguments),
+        Some(Command::Spec(arguments)) => spec::spec(&arguments),
+        Some(Command::Features) => features::features(),
+        None => anyhow::bail!("no command given; see --help"),
+    }
+}

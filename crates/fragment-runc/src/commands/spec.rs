@@ -1,0 +1,113 @@
+//! `spec`
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use crate::arguments::SpecArguments;
+use crate::runtime::SPEC_VERSION;
+
+pub(crate) fn spec(arguments: &SpecArguments) -> anyhow::Result<ExitCode> {
+    let path = arguments.bundle.join("config.json");
+    let text = format!(
+        "{}\n",
+        serde_json::to_string_pretty(&document(arguments.rootless))?
+    );
+    // never over a file that is there: somebody wrote it
+    let file = OpenOptions::new().write(true).create_new(true).open(&path);
+    let mut file = file.with_context(|| {
+        format!("file {} exists or cannot be made; remove it first or name another directory with --bundle", path.display())
+    })?;
+    file.write_all(text.as_bytes())
+        .with_context(|| format!("write {}", path.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What runc's `spec` writes: a shell with three capabilities in a read-only rootfs.
+fn document(rootless: bool) -> Value {
+    let capabilities = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
+    let mut document = json!({
+        "ociVersion": SPEC_VERSION,
+        "process": {
+            "terminal": true,
+            "user": { "uid": 0, "gid": 0 },
+            "args": ["sh"],
+            "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"],
+            "cwd": "/",
+            "capabilities": { "bounding": capabilities, "effective": capabilities, "permitted": capabilities },
+            "rlimits": [{ "type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024 }],
+            "noNewPrivileges": true
+        },
+        "root": { "path": "rootfs", "readonly": true },
+        "hostname": "fragment-runc",
+        "mounts": mounts(),
+        "linux": {
+            "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
+            "namespaces": [
+                { "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" },
+                { "type": "cgroup" }
+            ],
+            "maskedPaths": [
+                "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
+                "/proc/timer_stats", "/proc/sched_debug", "/sys/firmware", "/proc/scsi"
+            ],
+            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+        }
+    });
+    if rootless {
+        without_root(&mut document);
+    }
+    document
+}
+
+fn mounts() -> Value {
+    json!([
+        { "destination": "/proc", "type": "proc", "source": "proc" },
+        { "destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+          "options": ["nosuid", "strictatime", "mode=755", "size=65536k"] },
+        { "destination": "/dev/pts", "type": "devpts", "source": "devpts",
+          "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"] },
+        { "destination": "/dev/shm", "type": "tmpfs", "source": "shm",
+          "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"] },
+        { "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid", "noexec", "nodev"] },
+        { "destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"] },
+        { "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+          "options": ["nosuid", "noexec", "nodev", "relatime", "ro"] }
+    ])
+}
+
+/// A user namespace with the caller as root, no network of its own (then /sys cannot be mounted, only bound) and no limits.
+fn without_root(document: &mut Value) {
+    let mapping = |id: u32| json!([{ "containerID": 0, "hostID": id, "size": 1 }]);
+    let linux = &mut document["linux"];
+    linux["uidMappings"] = mapping(rustix::process::geteuid().as_raw());
+    linux["gidMappings"] = mapping(rustix::process::getegid().as_raw());
+    linux["namespaces"] = json!([
+        { "type": "pid" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }, { "type": "cgroup" },
+        { "type": "user" }
+    ]);
+    linux["resources"] = json!({});
+    let Some(mounts) = document["mounts"].as_array_mut() else {
+        return;
+    };
+    mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
+    for mount in mounts {
+        if mount["destination"] == "/sys" {
+            *mount = json!({ "destination": "/sys", "type": "none", "source": "/sys",
+                             "options": ["rbind", "nosuid", "noexec", "nodev", "ro"] });
+        }
+        if mount["destination"] == "/dev/pts" {
+            // group 5 is not mapped
+            mount["options"] = json!([
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620"
+            ]);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The log: lines appended to a file in the form engines read.
+//!
+//! Engines take a failed runtime's reason from the last object of the JSON log; it has exactly the keys level, msg and time,
+//! and levels as logrus writes them.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::sync::OnceLock;
+
+use anyhow::Context as _;
+use serde_json::json;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::arguments::{Global, LogFormat, LogLevel};
+use crate::runtime::ErrorEvents;
+
+static LOG: OnceLock<Log> = OnceLock::new();
+
+/// Where lines go.
+#[derive(Debug)]
+pub(crate) struct Log {
+    file: Option<File>,
+    format: LogFormat,
+}
+
+/// Opens the log the flags ask for.
+pub(crate) fn open(global: &Global) -> anyhow::Result<()> {
+    let file = match &global.log {
+        Some(path) => {
+            let opened = OpenOptions::new().create(true).append(true).open(path);
+            Some(opened.with_context(|| format!("open log file {}", path.display()))?)
+        }
+        None => None,
+    };
+    let _ = LOG.set(Log {
+        file,
+        format: global.log_format,
+    });
+    let level = if global.debug {
+        LevelFilter::DEBUG
+    } else {
+        level_filter(global.log_level)
+    };
+    let everything = level >= LevelFilter::DEBUG;
+    // libcontainer reports what it merely works around as warnings; they would bury the one line that counts
+    let lines = Lines
+        .with_filter(level)
+        .with_filter(filter_fn(move |metadata| {
+            everything || metadata.target().starts_with("fragment")
+        }));
+    let events = ErrorEvents::install().context("open the memory for error events")?;
+    tracing_subscriber::registry()
+        .with(events.with_filter(LevelFilter::ERROR))
+        .with(lines)
+        .init();
+    Ok(())
+}
+
+fn level_filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::OFF,
+        LogLevel::Warning => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
+/// Writes the error that ends this run: to the log, and for people to standard error.
+pub(crate) fn error(message: &str) {
+    let stderr = |line: &str| {
+        // nobody to tell when even that is closed
+        let _ = writeln!(std::io::stderr(), "{line}");
+    };
+    match LOG.get() {
+        Some(log) if log.file.is_some() => {
+            log.line("error", message);
+            stderr(&format!("fragment-runc: {message}"));
+        }
+        Some(log) if log.format == LogFormat::Json => log.line("error", message),
+        _ => stderr(&format!("fragment-runc: {message}")),
+    }
+}
+
+impl Log {
+    fn line(&self, level: &str, message: &str) {
+        let time = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        let line = match self.format {
+            LogFormat::Json => format!(
+                "{}\n",
+                json!({ "level": level, "msg": message, "time": time })
+            ),
+            LogFormat::Text => format!("time={time:?} level={level} msg={message:?}\n"),
+        };
+        // one write a line: the processes libcontainer makes append to the same file
+        let written = match &self.file {
+            Some(file) => {
+                let mut file: &File = file;
+                file.write_all(line.as_bytes())
+            }
+            None => std::io::stderr().write_all(line.as_bytes()),
+        };
+        // a full disk must not end a container
+        let _ = written;
+    }
+}
+
+struct Lines;
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        // errors of ours are written once, at the end, with their whole chain
+        let own = event.metadata().target().starts_with("fragment");
+        if own && *event.metadata().level() == Level::ERROR {
+            return;
+        }
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        if let Some(log) = LOG.get() {
+            log.line(level_name(*event.metadata().level()), &message.0);
+        }
+    }
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warning",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        Level::TRACE => "trace",
+    }
+}
+
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if !self.0.is_empty() {
+            self.0.push(' ');
+        }
+        if field.name() == "message" {
+            self.0.push_str(&format!("{value:?}"));
+        } else {
+            self.0.push_str(&format!("{}={value:?}", field.name()));
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! How a run ends: the one printer of errors and the one place of exit codes.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::log;
+use crate::runtime::BeginError;
+
+/// Any failure, as runc.
+const FAILURE: u8 = 1;
+/// A failure of `exec` that is not the program's own, as runc.
+const EXEC_FAILURE: u8 = 255;
+
+/// A failure of `exec`, whose exit code otherwise is the program's.
+#[derive(Debug, thiserror::Error)]
+#[error("exec failed")]
+pub(crate) struct ExecFailure;
+
+/// The end of a run that failed.
+pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
+    log::error(&format!("{error:#}"));
+    if error.is::<ExecFailure>() {
+        ExitCode::from(EXEC_FAILURE)
+    } else {
+        ExitCode::from(FAILURE)
+    }
+}
+
+/// The end of a run that failed before its command line was read.
+pub(crate) fn early(error: &BeginError) -> ExitCode {
+    let mut message = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        message = format!("{message}: {inner}");
+        source = inner.source();
+    }
+    log::error(&message);
+    ExitCode::from(FAILURE)
+}
+
+/// The end of a run whose command line is wrong, or asks for help.
+pub(crate) fn answer(error: &clap::Error) -> ExitCode {
+    let code = if error.use_stderr() { FAILURE } else { 0 };
+    match error.print() {
+        Ok(()) => ExitCode::from(code),
+        Err(_) => ExitCode::from(FAILURE),
+    }
+}
+
+/// Writes a command's output: a closed pipe ends the run like any other failed write.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    Ok(stdout.flush()?)
+}
+
+/// A program's exit code as ours.
+pub(crate) fn program(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(EXEC_FAILURE))
+}

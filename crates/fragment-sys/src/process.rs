@@ -1,0 +1,148 @@
+//! What a runtime does to a process around exec that the standard library has no safe call for.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+
+/// Replaces the program of this process (execve(2)); returns only on failure.
+pub fn execve(program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
+    let argv = pointers(arguments);
+    let envp = pointers(environment);
+    // SAFETY: both arrays hold pointers to NUL-terminated strings that outlive the call and end with a null pointer.
+    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Replaces the program of this process by the file `program` refers to (execveat(2), AT_EMPTY_PATH); returns only on
+/// failure.
+pub fn execute_file(
+    program: BorrowedFd<'_>,
+    arguments: &[CString],
+    environment: &[CString],
+) -> io::Error {
+    let argv = pointers(arguments);
+    let envp = pointers(environment);
+    // SAFETY: as in `execve`; the path is the empty string that AT_EMPTY_PATH asks for.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            argv.as_ptr(),
+            envp.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    io::Error::last_os_error()
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings
+        .iter()
+        .map(|string| string.as_ptr())
+        .chain([ptr::null()])
+        .collect()
+}
+
+/// Ends this process at once: no destructor, no exit handler, no flush (_exit(2)). For a process made by clone(2) out of
+/// a larger one, whose handlers belong to the parent.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit(2) has no precondition.
+    unsafe { libc::_exit(code) }
+}
+
+/// Joins the session keyring `name`, made if it does not exist (keyctl(2), KEYCTL_JOIN_SESSION_KEYRING), so that the keys
+/// of whoever started the runtime stay out of the container's reach.
+///
+/// # Errors
+/// As keyctl(2); `ENOSYS` on a kernel without keyrings.
+pub fn join_session_keyring(name: &CStr) -> io::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
+    // SAFETY: the name is a NUL-terminated string that outlives the call.
+    let serial =
+        unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
+    if serial < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Removes a variable from this process's environment.
+///
+/// To be called while the process has one thread, as at the start of `main`: getenv(3) in another thread would race.
+pub fn remove_variable(name: &str) {
+    // SAFETY: documented above; the callers are the first statements of single-threaded programs.
+    unsafe { std::env::remove_var(name) };
+}
+
+/// Makes the descriptor of a file that the caller of this process left open under `number` ours; `None` when there is none.
+///
+/// Each number may be taken once, and only for descriptors that came through exec, not for those this program opened.
+#[must_use]
+pub fn inherited(number: i32) -> Option<OwnedFd> {
+    // SAFETY: F_GETFD takes no pointer; it fails on a descriptor that is not open.
+    if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        return None;
+    }
+    // SAFETY: it is open, and the caller promises that nothing else in this program owns it.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Whether `number` is an open descriptor of this process.
+#[must_use]
+pub fn is_open(number: i32) -> bool {
+    // SAFETY: F_GETFD takes no pointer.
+    unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
+}
+
+/// Makes the loopback interface of the current network namespace usable: a new namespace has it down (namespaces(7)).
+///
+/// # Errors
+/// As netdevice(7)'s SIOCSIFFLAGS; `ENODEV` where there is no such interface.
+pub fn raise_loopback() -> io::Result<()> {
+    // SAFETY: socket(2) takes no pointer.
+    let descriptor =
+        unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just returned by socket(2), owned by nobody else.
+    let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    // SAFETY: ifreq is plain data for which all zeroes is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (slot, byte) in request.ifr_name.iter_mut().zip(b"lo") {
+        *slot = byte.cast_signed();
+    }
+    // SAFETY: the request is a valid ifreq with a NUL-terminated name; the kernel fills ifru_flags.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: SIOCGIFFLAGS has set this member of the union.
+    let flags = unsafe { request.ifr_ifru.ifru_flags };
+    request.ifr_ifru.ifru_flags = flags | libc::IFF_UP as libc::c_short;
+    // SAFETY: as above.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_not_there_is_the_errno_of_execve() {
+        let error = execve(c"/nonexistent/program", &[], &[]);
+        assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
+    }
+
+    #[test]
+    fn standard_output_is_open_and_a_high_number_is_not() {
+        assert!(is_open(1));
+        assert!(!is_open(900_000));
+        assert!(inherited(900_000).is_none());
+    }
+}
