@@ -62,6 +62,7 @@ impl Site {
             digest: Digest::of(b"manifest"),
             diff_id,
             size: Size::default(),
+            capabilities: std::collections::BTreeSet::new(),
             reasons: vec![Reason::Core],
         });
         tree
@@ -556,6 +557,8 @@ fn kernel_a_read_only_filesystem_is_stacked_and_scratch_must_hold_an_upper() {
             mount_overlay(&[lower, upper, work], &site.path("state")).unwrap();
             let error = composition.prepare(KernelVersion::running()).unwrap_err();
             assert!(error.to_string().contains("lies on overlayfs"), "{error}");
+            unmount(&site.path("state"));
+            unmount(&bundle);
         },
     );
 }

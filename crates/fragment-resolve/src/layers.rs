@@ -60,7 +60,7 @@ fn edges(search: &Search<'_>, set: &Set) -> Result<Edges, CatalogueError> {
 /// Every component of `set` that supplies (part of) the need.
 fn suppliers(search: &Search<'_>, wanted: &Wanted, set: &Set) -> Result<Set, CatalogueError> {
     let mut found = Set::new();
-    for candidate in &wanted.candidates {
+    for candidate in &wanted.offer.usable {
         if candidate.parts.is_subset(set) {
             found.extend(&candidate.parts);
         }
@@ -113,7 +113,8 @@ pub(crate) fn layers(
     for id in roots {
         let wanted = search.wanted(*id);
         let topmost = wanted
-            .candidates
+            .offer
+            .usable
             .iter()
             .filter(|candidate| candidate.parts.is_subset(&set))
             .min_by_key(|candidate| (place[&candidate.lead], candidate.parts.len()));
@@ -155,6 +156,7 @@ pub(crate) fn layers(
             digest: summary.digest,
             diff_id: summary.diff_id,
             size: summary.size,
+            capabilities: summary.capabilities.clone(),
             reasons: reasons
                 .remove(index)
                 .unwrap_or_default()

@@ -29,7 +29,8 @@ const RESOLVE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGIC
 /// A root filesystem, seen from inside.
 #[derive(Debug)]
 pub struct Root {
-    directory: OwnedFd,
+    /// None: a root that holds nothing.
+    directory: Option<OwnedFd>,
     path: PathBuf,
 }
 
@@ -54,12 +55,21 @@ impl Root {
             },
         })?;
         let root = Self {
-            directory,
+            directory: Some(directory),
             path: path.to_owned(),
         };
         // Asked once here, so that an old kernel is one clear error and not one for every file.
         root.open_at("/", OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::empty())?;
         Ok(root)
+    }
+
+    /// A root that holds nothing, backed by nothing: every path is missing.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            directory: None,
+            path: PathBuf::new(),
+        }
     }
 
     /// The path of this host by which it was opened, for messages.
@@ -275,10 +285,11 @@ impl Root {
 
     fn openat2(&self, path: &str, flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
         let path = if path.is_empty() { "/" } else { path };
+        let directory = self.directory.as_ref().ok_or(Errno::NOENT)?;
         let mut tries = 0;
         loop {
             let flags = flags | OFlags::CLOEXEC;
-            match sys::openat2(&self.directory, path, flags, Mode::empty(), resolve) {
+            match sys::openat2(directory, path, flags, Mode::empty(), resolve) {
                 Err(Errno::AGAIN | Errno::INTR) if tries < RETRIES => tries += 1,
                 result => return result,
             }

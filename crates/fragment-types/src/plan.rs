@@ -102,6 +102,9 @@ pub struct Layer {
     pub diff_id: Digest,
     /// Sizes.
     pub size: Size,
+    /// Capabilities it grants.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub capabilities: BTreeSet<Capability>,
     /// Why it is there; never empty.
     pub reasons: Vec<Reason>,
 }
