@@ -16,7 +16,7 @@ use rustix::fs::OFlags;
 use crate::catalogue::{MappedCatalogue, Unresolved};
 use crate::error::StoreError;
 use crate::layout::{self, BLOBS, CATALOGUE, DIRECTORIES, INDEX, LAYOUT, LEASE_LOCK, LOCK, TREES};
-use crate::oci::{Index, LAYOUT_VERSION, LayoutFile, OciManifest};
+use crate::oci::{Index, LAYOUT_VERSION, LayoutFile, Listed, OciManifest};
 
 /// Longest JSON document read: a component manifest with a million paths.
 const MAX_DOCUMENT: u64 = 512 << 20;
@@ -225,13 +225,15 @@ impl Store {
         serde_json::from_slice(&bytes).map_err(StoreError::json(&path))
     }
 
-    pub(crate) fn listed(&self) -> Result<Vec<crate::oci::Listed>, StoreError> {
-        self.index()?
-            .components()
-            .map_err(|detail| StoreError::Format {
-                path: self.path(INDEX),
-                detail,
-            })
+    pub(crate) fn listed(&self) -> Result<Vec<Listed>, StoreError> {
+        self.components_of(&self.index()?)
+    }
+
+    pub(crate) fn components_of(&self, index: &Index) -> Result<Vec<Listed>, StoreError> {
+        index.components().map_err(|detail| StoreError::Format {
+            path: self.path(INDEX),
+            detail,
+        })
     }
 
     /// Excludes writers (exclusive) or lets several readers exclude them (shared).

@@ -72,6 +72,18 @@ pub(crate) fn unpack(
             path: format!("/{path}"),
         });
     }
+    check_sizes(manifest, plain, entries)?;
+    let found = source.digest();
+    if found != manifest.layer.diff_id {
+        return Err(LayerError::DiffId {
+            expected: manifest.layer.diff_id,
+            found,
+        });
+    }
+    Ok(())
+}
+
+fn check_sizes(manifest: &Manifest, plain: u64, entries: u64) -> Result<(), LayerError> {
     for (what, expected, found) in [
         ("size of all files", manifest.size.plain, plain),
         ("number of entries", manifest.size.entries, entries),
@@ -83,13 +95,6 @@ pub(crate) fn unpack(
                 found,
             });
         }
-    }
-    let found = source.digest();
-    if found != manifest.layer.diff_id {
-        return Err(LayerError::DiffId {
-            expected: manifest.layer.diff_id,
-            found,
-        });
     }
     Ok(())
 }
@@ -145,15 +150,8 @@ fn check<'m>(
     if listed.kind != kind {
         return Err(Refusal::KindDiffers);
     }
-    if has_mode && entry.mode != listed.mode {
-        return Err(if entry.mode & !listed.mode & 0o6000 != 0 {
-            Refusal::SetId
-        } else {
-            Refusal::ModeDiffers {
-                expected: listed.mode,
-                found: entry.mode,
-            }
-        });
+    if has_mode {
+        check_mode(listed.mode, entry.mode)?;
     }
     match &entry.kind {
         Kind::File { size } if *size != listed.size => Err(Refusal::SizeDiffers {
@@ -172,21 +170,22 @@ fn check<'m>(
     }
 }
 
+fn check_mode(expected: u32, found: u32) -> Result<(), Refusal> {
+    if expected == found {
+        Ok(())
+    } else if found & !expected & 0o6000 != 0 {
+        Err(Refusal::SetId)
+    } else {
+        Err(Refusal::ModeDiffers { expected, found })
+    }
+}
+
 /// Both names of a hard link must be the same file in the manifest too.
 fn check_link(listed: &PathEntry, target: Option<&PathEntry>) -> Result<(), Refusal> {
     let target = target
         .filter(|target| target.kind == PathKind::File)
         .ok_or(Refusal::LinkTarget)?;
-    if listed.mode != target.mode {
-        return Err(if target.mode & !listed.mode & 0o6000 != 0 {
-            Refusal::SetId
-        } else {
-            Refusal::ModeDiffers {
-                expected: listed.mode,
-                found: target.mode,
-            }
-        });
-    }
+    check_mode(listed.mode, target.mode)?;
     if listed.size != target.size {
         return Err(Refusal::SizeDiffers {
             expected: listed.size,

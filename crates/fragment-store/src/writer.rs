@@ -30,9 +30,10 @@ impl Store {
             _lock: lock,
         };
         writer.empty_tmp()?;
-        // a writer that died between index and catalogue; nothing to do in a store that is just being made
-        if self.path(INDEX).exists() && self.path(CATALOGUE).exists() && !writer.is_current()? {
-            writer.rebuild_catalogue()?;
+        // a writer that died between index and catalogue; there is no index yet in a store that is just being made
+        if self.path(INDEX).exists() && !writer.is_current()? {
+            // not an error here: with a damaged manifest only a change that replaces or removes it can succeed
+            let _ = writer.rebuild_catalogue();
         }
         Ok(writer)
     }
@@ -97,22 +98,28 @@ impl Writer<'_> {
         layout::sync_directory(self.store.root())
     }
 
-    /// Makes `index` the truth, then the catalogue follow it.
+    /// Makes `index` the truth, then the catalogue follow it. The catalogue is made before anything is replaced: a manifest
+    /// that cannot be read leaves the library as it was.
     pub(crate) fn publish(&self, index: &Index) -> Result<(), StoreError> {
+        let catalogue = self.catalogue_of(index)?;
         self.replace(INDEX, 0o644, &document(index, &self.store.path(INDEX))?)?;
-        self.rebuild_catalogue()
+        self.replace(CATALOGUE, 0o644, &catalogue)
     }
 
     pub(crate) fn rebuild_catalogue(&self) -> Result<(), StoreError> {
+        self.replace(CATALOGUE, 0o644, &self.catalogue_of(&self.store.index()?)?)
+    }
+
+    fn catalogue_of(&self, index: &Index) -> Result<Vec<u8>, StoreError> {
         let mut builder = Builder::default();
-        let mut listed = self.store.listed()?;
+        let mut listed = self.store.components_of(index)?;
         listed.sort_by(|a, b| a.name.cmp(&b.name));
         for component in listed {
             builder.add(component.digest, &self.store.manifest(&component.digest)?);
         }
-        let path = self.store.path(CATALOGUE);
-        let content = builder.finish().map_err(StoreError::json(&path))?;
-        self.replace(CATALOGUE, 0o644, &content)
+        builder
+            .finish()
+            .map_err(StoreError::json(&self.store.path(CATALOGUE)))
     }
 
     /// Moves a finished blob to its name.

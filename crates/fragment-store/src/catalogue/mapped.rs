@@ -57,6 +57,10 @@ impl MappedCatalogue {
     /// # Errors
     /// When anything is damaged.
     pub fn verify(&self) -> Result<(), CatalogueError> {
+        self.items(Section::RecordDirectory, Section::Records)
+            .check_ends()?;
+        self.items(Section::BlockDirectory, Section::Blocks)
+            .check_ends()?;
         for index in 0..self.view.components {
             self.component(ComponentIndex(index))?;
         }
@@ -261,14 +265,26 @@ impl<'m> Items<'m> {
         (self.directory.len() / 8).saturating_sub(1)
     }
 
+    fn offset(&self, index: usize) -> Option<usize> {
+        let at = index.checked_mul(8)?;
+        let bytes = self.directory.get(at..at.checked_add(8)?)?;
+        usize::try_from(u64::from_le_bytes(bytes.try_into().ok()?)).ok()
+    }
+
+    /// Whether the items fill the section: offsets between two items are checked by their check sums, the outer ones only
+    /// so.
+    fn check_ends(&self) -> Result<(), CatalogueError> {
+        if self.offset(0) == Some(0) && self.offset(self.len()) == Some(self.data.len()) {
+            Ok(())
+        } else {
+            Err(damaged("its offsets do not cover the section"))
+        }
+    }
+
     fn get(&self, index: usize) -> Result<&'m [u8], CatalogueError> {
-        let offset = |index: usize| {
-            let at = index.checked_mul(8)?;
-            let bytes = self.directory.get(at..at.checked_add(8)?)?;
-            usize::try_from(u64::from_le_bytes(bytes.try_into().ok()?)).ok()
-        };
-        let item = offset(index)
-            .zip(index.checked_add(1).and_then(offset))
+        let item = self
+            .offset(index)
+            .zip(index.checked_add(1).and_then(|next| self.offset(next)))
             .and_then(|(start, end)| self.data.get(start..end))
             .ok_or_else(|| damaged(format!("item {index} is out of bounds")))?;
         checked(item)

@@ -417,6 +417,19 @@ fn forged_blocks_are_refused() {
 }
 
 #[test]
+fn every_byte_of_an_empty_catalogue_counts() {
+    let good = bytes_of(&[]);
+    for at in 0..good.len() {
+        let mut bytes = good.clone();
+        bytes[at] ^= 0x10;
+        assert!(
+            open(&bytes).map_or(true, |catalogue| catalogue.verify().is_err()),
+            "byte {at}"
+        );
+    }
+}
+
+#[test]
 fn another_version_is_named() {
     let mut bytes = bytes_of(&[]);
     bytes[8] = 9;

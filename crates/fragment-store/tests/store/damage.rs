@@ -205,6 +205,38 @@ fn a_damaged_manifest_is_found() {
 }
 
 #[test]
+fn a_damaged_manifest_stops_changes_until_its_component_is_replaced_or_removed() {
+    let place = Place::new();
+    let store = place.store();
+    let damaged = place.artifact("damaged", &varied("content"));
+    for way_out in ["replace", "remove"] {
+        let digest = store.ingest(std::slice::from_ref(&damaged)).unwrap()[0];
+        fs::write(store.blob_path(&digest), "{}").unwrap();
+        let other = place.artifact("other", &varied(way_out));
+        assert!(matches!(
+            store.ingest(std::slice::from_ref(&other)),
+            Err(StoreError::BlobDigest { .. })
+        ));
+        assert_eq!(
+            store.components().unwrap().len(),
+            1,
+            "the library is as it was"
+        );
+        assert!(store.remove_unreferenced().is_err());
+        // even without a catalogue, which cannot be made now
+        fs::remove_file(place.store_path().join("catalogue")).unwrap();
+        assert!(store.rebuild_catalogue().is_err());
+        if way_out == "replace" {
+            store.ingest(std::slice::from_ref(&damaged)).unwrap();
+            assert_eq!(findings(&store), []);
+        } else {
+            store.remove(&name("damaged")).unwrap();
+            assert!(store.components().unwrap().is_empty());
+        }
+    }
+}
+
+#[test]
 fn a_damaged_catalogue_is_found_and_rebuilt() {
     let place = Place::new();
     let store = place.store();
