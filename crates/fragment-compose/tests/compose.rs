@@ -514,6 +514,7 @@ fn kernel_an_engines_overlay_and_a_mount_of_its_own_are_stacked() {
             drop(prepared);
             assert!(!site.path("engine-upper/file").exists());
             assert_eq!(site.traces(), ["bundle/rootfs"]);
+            unmount(&site.rootfs());
         },
     );
 }

@@ -165,7 +165,11 @@ impl Offer {
             }
         }
         let lead = route.parts[0];
-        if let Some((left, right)) = shelf.conflict_between(&members, members.iter().copied())? {
+        // one closure is known to agree with itself; several may disagree
+        if route.parts.len() > 1
+            && let Some((left, right)) =
+                shelf.conflict_between(&members, members.iter().copied())?
+        {
             let why = Unusable::Torn {
                 left: shelf.summary(left)?.name.clone(),
                 right: shelf.summary(right)?.name.clone(),

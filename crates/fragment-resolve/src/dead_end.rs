@@ -15,7 +15,7 @@ impl Search<'_> {
         state: &State,
         wanted: &Wanted,
     ) -> Result<Refusal, CatalogueError> {
-        for candidate in &wanted.candidates {
+        for candidate in &wanted.offer.usable {
             let added: Set = candidate
                 .members
                 .iter()
@@ -92,7 +92,7 @@ impl Search<'_> {
         let mut names = BTreeSet::new();
         for position in order.iter().take(2) {
             // candidates of one component differ in what its links lead to
-            for part in &wanted.candidates[*position].parts {
+            for part in &wanted.offer.usable[*position].parts {
                 names.insert(self.shelf.summary(*part)?.name.clone());
             }
         }

@@ -62,13 +62,25 @@ fn without(
 ) -> Result<Option<Set>, CatalogueError> {
     let mut rest = set.clone();
     rest.remove(&index);
+    let is_met = |rest: &Set| -> Result<bool, CatalogueError> {
+        for id in met {
+            if !search.supplied(&search.wanted(*id), |one| rest.contains(&one))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    // most components are the only ones to supply something: no need to look further
+    if !is_met(&rest)? {
+        return Ok(None);
+    }
     loop {
         let mut broken = Vec::new();
         for component in &rest {
             for id in search.needs_of(*component)?.iter() {
                 let wanted = search.wanted(*id);
-                if search.supplied(&wanted, |one| set.contains(&one))?
-                    && !search.supplied(&wanted, |one| rest.contains(&one))?
+                if !search.supplied(&wanted, |one| rest.contains(&one))?
+                    && search.supplied(&wanted, |one| set.contains(&one))?
                 {
                     broken.push(*component);
                     break;
@@ -83,10 +95,5 @@ fn without(
         }
         rest.retain(|component| !broken.contains(component));
     }
-    for id in met {
-        if !search.supplied(&search.wanted(*id), |one| rest.contains(&one))? {
-            return Ok(None);
-        }
-    }
-    Ok(Some(rest))
+    Ok(is_met(&rest)?.then_some(rest))
 }

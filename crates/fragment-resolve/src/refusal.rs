@@ -122,9 +122,10 @@ impl Unmet {
     /// Whether the need is the entrypoint itself and not something that the entrypoint needs.
     #[must_use]
     pub fn is_entry(&self) -> bool {
+        // links on the way to the entrypoint are of the same kind; so are links on the way to its interpreter
         self.chain
-            .last()
-            .is_none_or(|evidence| evidence.kind == EvidenceKind::Entry)
+            .iter()
+            .all(|evidence| evidence.kind == EvidenceKind::Entry)
     }
 
     /// The need in the words that container engines map to exit codes.

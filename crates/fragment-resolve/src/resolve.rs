@@ -1,6 +1,7 @@
 //! From request to resolution.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use fragment_types::manifest::Size;
 use fragment_types::{
@@ -8,7 +9,7 @@ use fragment_types::{
     Requirement, Strength,
 };
 
-use crate::candidate::offer;
+use crate::candidate::Offer;
 use crate::layers::{layers, order};
 use crate::merged::check_merged_sonames;
 use crate::minimal::minimal;
@@ -125,9 +126,11 @@ fn collect(
     let (mut roots, mut refused) = (Vec::new(), Vec::new());
     for (need, requirement) in merged {
         let is_explicit = explicit.iter().any(|one| one.need == *need);
-        let mut offer = offer(search.shelf, need)?;
+        let mut offer = search.offer(need)?;
         if is_explicit && offer.usable.iter().any(|candidate| candidate.exact) {
-            offer.usable.retain(|candidate| candidate.exact);
+            let mut exact = Offer::clone(&offer);
+            exact.usable.retain(|candidate| candidate.exact);
+            offer = Rc::new(exact);
         }
         let wanted = Wanted {
             need: need.clone(),
@@ -135,10 +138,9 @@ fn collect(
             chain: requirement.chain.clone(),
             explicit: is_explicit,
             requirer: None,
-            candidates: offer.usable,
-            obstacles: offer.obstacles,
+            offer,
         };
-        if !wanted.candidates.is_empty() {
+        if !wanted.offer.usable.is_empty() {
             roots.push(search.add(wanted));
         } else if wanted.strength == Strength::Hard {
             refused.push(unmet(&wanted));
@@ -190,7 +192,7 @@ fn core(search: &Search<'_>) -> Result<Result<ComponentIndex, Unmet>, Refusal> {
         return Err(CatalogueError { detail }.into());
     };
     let need = Need::Capability { name };
-    let offer = offer(search.shelf, &need)?;
+    let offer = search.offer(&need)?;
     let chain = vec![Evidence {
         kind: EvidenceKind::Declared,
         source: "every composition".to_owned(),
@@ -208,8 +210,7 @@ fn core(search: &Search<'_>) -> Result<Result<ComponentIndex, Unmet>, Refusal> {
             chain,
             explicit: false,
             requirer: None,
-            candidates: Vec::new(),
-            obstacles: offer.obstacles,
+            offer,
         };
         return Ok(Err(unmet(&wanted)));
     };

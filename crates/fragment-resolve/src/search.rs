@@ -13,7 +13,7 @@ use fragment_types::{
     CatalogueError, ComponentIndex, ComponentName, Evidence, EvidenceKind, Need, Strength,
 };
 
-use crate::candidate::{Candidate, Obstacle, offer, same_content};
+use crate::candidate::{Candidate, Obstacle, Offer, offer, same_content};
 use crate::refusal::{Refusal, Unmet, judge};
 use crate::shelf::{Set, Shelf};
 
@@ -30,8 +30,7 @@ pub(crate) struct Wanted {
     pub(crate) explicit: bool,
     /// The component that needs it, when it is no need of the entrypoint.
     pub(crate) requirer: Option<ComponentIndex>,
-    pub(crate) candidates: Vec<Candidate>,
-    pub(crate) obstacles: Vec<Obstacle>,
+    pub(crate) offer: Rc<Offer>,
 }
 
 /// Order in which needs are settled: named by the user, without a tie, no capability, without a choice, hard. What cannot
@@ -59,7 +58,8 @@ pub(crate) struct State {
     answered: BTreeSet<ComponentName>,
     /// Their own names.
     own: BTreeSet<ComponentName>,
-    skipped: BTreeSet<NeedId>,
+    /// Needs not known to be supplied yet. What is supplied once stays so: components are only added.
+    open: Vec<NeedId>,
     /// Ties among optional needs, settled by name.
     ties: BTreeSet<NeedId>,
 }
@@ -84,6 +84,7 @@ pub(crate) struct Ranked {
 pub(crate) struct Search<'a> {
     pub(crate) shelf: &'a Shelf<'a>,
     table: RefCell<Vec<Rc<Wanted>>>,
+    offers: RefCell<HashMap<Need, Rc<Offer>>>,
     of_component: RefCell<HashMap<ComponentIndex, Rc<Vec<NeedId>>>>,
     dead_ends: Cell<u32>,
     failure: RefCell<Option<Refusal>>,
@@ -94,6 +95,7 @@ impl<'a> Search<'a> {
         Self {
             shelf,
             table: RefCell::default(),
+            offers: RefCell::default(),
             of_component: RefCell::default(),
             dead_ends: Cell::new(0),
             failure: RefCell::default(),
@@ -104,6 +106,18 @@ impl<'a> Search<'a> {
         let mut table = self.table.borrow_mut();
         table.push(Rc::new(wanted));
         table.len() - 1
+    }
+
+    /// What the library offers for `need`: components share many needs, and libc is needed by nearly all.
+    pub(crate) fn offer(&self, need: &Need) -> Result<Rc<Offer>, CatalogueError> {
+        if let Some(known) = self.offers.borrow().get(need) {
+            return Ok(Rc::clone(known));
+        }
+        let found = Rc::new(offer(self.shelf, need)?);
+        self.offers
+            .borrow_mut()
+            .insert(need.clone(), Rc::clone(&found));
+        Ok(found)
     }
 
     pub(crate) fn wanted(&self, id: NeedId) -> Rc<Wanted> {
@@ -119,9 +133,12 @@ impl<'a> Search<'a> {
     ) -> Result<State, Refusal> {
         self.dead_ends.set(0);
         self.failure.borrow_mut().take();
-        let mut state = State::default();
+        let mut state = State {
+            open: roots.to_vec(),
+            ..State::default()
+        };
         self.take(&mut state, &Set::from([core]), closure, Why::Core, core)?;
-        if let Some(state) = self.explore(state, roots)? {
+        if let Some(state) = self.explore(state)? {
             return Ok(state);
         }
         let failure = self.failure.borrow_mut().take();
@@ -139,7 +156,8 @@ impl<'a> Search<'a> {
         set: impl Fn(ComponentIndex) -> bool,
     ) -> Result<bool, CatalogueError> {
         if wanted
-            .candidates
+            .offer
+            .usable
             .iter()
             .any(|one| one.parts.iter().all(|part| set(*part)))
         {
@@ -171,7 +189,7 @@ impl<'a> Search<'a> {
         let sonames = summary.needs.iter().cloned().map(Need::Soname);
         let mut ids = Vec::new();
         for need in named.chain(sonames) {
-            let offer = offer(self.shelf, &need)?;
+            let offer = self.offer(&need)?;
             ids.push(self.add(Wanted {
                 chain: vec![Evidence {
                     kind: EvidenceKind::Needed,
@@ -182,8 +200,7 @@ impl<'a> Search<'a> {
                 strength: Strength::Hard,
                 explicit: false,
                 requirer: Some(component),
-                candidates: offer.usable,
-                obstacles: offer.obstacles,
+                offer,
             }));
         }
         let ids = Rc::new(ids);
@@ -198,16 +215,17 @@ impl<'a> Search<'a> {
     pub(crate) fn is_foreign(wanted: &Wanted) -> bool {
         wanted.requirer.is_some()
             && matches!(wanted.need, Need::Soname(_))
-            && wanted.candidates.is_empty()
+            && wanted.offer.usable.is_empty()
             && wanted
+                .offer
                 .obstacles
                 .iter()
                 .all(|one| matches!(one, Obstacle::Machine { .. } | Obstacle::Private { .. }))
     }
 
-    fn explore(&self, mut state: State, roots: &[NeedId]) -> Result<Option<State>, CatalogueError> {
+    fn explore(&self, mut state: State) -> Result<Option<State>, CatalogueError> {
         loop {
-            let Some((id, ranked)) = self.next(&mut state, roots)? else {
+            let Some((id, ranked)) = self.next(&mut state)? else {
                 return Ok(self.failure_free(state));
             };
             let wanted = self.wanted(id);
@@ -221,7 +239,7 @@ impl<'a> Search<'a> {
                 return Ok(None);
             }
             if let ([only], true) = (ranked.order.as_slice(), hard) {
-                self.take_candidate(&mut state, &wanted.candidates[*only], id)?;
+                self.take_candidate(&mut state, &wanted.offer.usable[*only], id)?;
                 continue;
             }
             for position in &ranked.order {
@@ -229,8 +247,8 @@ impl<'a> Search<'a> {
                 if ranked.tied {
                     next.ties.insert(id);
                 }
-                self.take_candidate(&mut next, &wanted.candidates[*position], id)?;
-                if let Some(done) = self.explore(next, roots)? {
+                self.take_candidate(&mut next, &wanted.offer.usable[*position], id)?;
+                if let Some(done) = self.explore(next)? {
                     return Ok(Some(done));
                 }
                 self.dead_ends.set(self.dead_ends.get() + 1);
@@ -241,7 +259,7 @@ impl<'a> Search<'a> {
             if hard {
                 return Ok(None);
             }
-            state.skipped.insert(id);
+            state.open.retain(|open| *open != id);
         }
     }
 
@@ -252,20 +270,12 @@ impl<'a> Search<'a> {
     }
 
     /// The need to settle next. One that has to be met and cannot be comes at once (with no candidates left).
-    fn next(
-        &self,
-        state: &mut State,
-        roots: &[NeedId],
-    ) -> Result<Option<(NeedId, Ranked)>, CatalogueError> {
-        let mut active = roots.to_vec();
-        for component in state.chosen.keys() {
-            active.extend(self.needs_of(*component)?.iter());
-        }
+    fn next(&self, state: &mut State) -> Result<Option<(NeedId, Ranked)>, CatalogueError> {
+        let open = std::mem::take(&mut state.open);
         let mut best: Option<(Rank, Rc<Wanted>, NeedId, Ranked)> = None;
-        for id in active {
+        for id in open {
             let wanted = self.wanted(id);
-            if state.skipped.contains(&id)
-                || Self::is_foreign(&wanted)
+            if Self::is_foreign(&wanted)
                 || self.supplied(&wanted, |one| state.chosen.contains_key(&one))?
             {
                 continue;
@@ -282,11 +292,11 @@ impl<'a> Search<'a> {
                     soft,
                 )
             } else if soft {
-                state.skipped.insert(id);
-                continue;
+                continue; // left out: what conflicts now conflicts with every larger set
             } else {
                 Rank::default()
             };
+            state.open.push(id);
             // ids follow the numbering of the catalogue: among equals only values may decide
             let earlier = |(known, other, _, blocked): &(Rank, Rc<Wanted>, NeedId, Ranked)| {
                 let key = |rank: Rank, ranked: &Ranked| (!ranked.order.is_empty(), rank);
@@ -302,7 +312,7 @@ impl<'a> Search<'a> {
 
     fn rank(&self, state: &State, wanted: &Wanted) -> Result<Ranked, CatalogueError> {
         let mut keyed = Vec::new();
-        for (position, candidate) in wanted.candidates.iter().enumerate() {
+        for (position, candidate) in wanted.offer.usable.iter().enumerate() {
             if self.fits(state, candidate)? {
                 let added = candidate
                     .members
@@ -315,9 +325,11 @@ impl<'a> Search<'a> {
         }
         keyed.sort_unstable();
         let tied = match keyed.as_slice() {
-            [(first, a), (second, b), ..] if first == second => {
-                !same_content(self.shelf, &wanted.candidates[*a], &wanted.candidates[*b])?
-            }
+            [(first, a), (second, b), ..] if first == second => !same_content(
+                self.shelf,
+                &wanted.offer.usable[*a],
+                &wanted.offer.usable[*b],
+            )?,
             _ => false,
         };
         Ok(Ranked {
@@ -386,6 +398,7 @@ impl<'a> Search<'a> {
                 continue;
             }
             state.chosen.insert(*member, why);
+            state.open.extend(self.needs_of(*member)?.iter());
             let summary = self.shelf.summary(*member)?;
             state.banned.extend(summary.conflicts.iter().cloned());
             state.answered.extend(summary.aliases.iter().cloned());
@@ -410,7 +423,7 @@ impl<'a> Search<'a> {
 
 /// A need that nobody supplies.
 pub(crate) fn unmet(wanted: &Wanted) -> Unmet {
-    let (kind, detail) = judge(&wanted.need, &wanted.obstacles);
+    let (kind, detail) = judge(&wanted.need, &wanted.offer.obstacles);
     Unmet {
         need: wanted.need.clone(),
         chain: wanted.chain.clone(),

@@ -716,3 +716,49 @@ fn a_declared_need_makes_a_bundle_thin() {
     let declared = want(need, Strength::Soft, EvidenceKind::Declared);
     chosen(&library, &[declared], &["tzdata", "core"]);
 }
+
+#[test]
+fn a_link_on_the_way_to_an_interpreter_is_not_the_entry() {
+    let mut need = path("/opt/python");
+    let link = Evidence {
+        kind: EvidenceKind::Entry,
+        source: "/usr/bin/python".to_owned(),
+        detail: "-> /opt/python".to_owned(),
+    };
+    need.chain.push(link);
+    let message = refused(&library([]), &[need], RefusalKind::NotFound);
+    assert!(
+        message.starts_with("/opt/python (needed by /usr/bin/python): no such file or directory"),
+        "{message}"
+    );
+}
+
+/// The bound is generous: it catches a search that became exponential, not a slow machine.
+#[test]
+fn a_large_request_is_answered_in_no_time() {
+    let mut all = vec![core()];
+    let mut needs = vec![command("c0")];
+    for n in 0..30_u64 {
+        let mut one = component(&format!("n{n}"), n + 1)
+            .command(&format!("c{n}"))
+            .soname(&format!("lib{n}.so"), &["V1"]);
+        for below in (1..4).map(|step| n + step * 7).filter(|below| *below < 30) {
+            one = one
+                .requires(&format!("n{below}"))
+                .needs(&format!("lib{below}.so"), &["V1"]);
+        }
+        all.push(one);
+    }
+    needs.extend((0..30).map(|n| word(&format!("c{n}"))));
+    needs.extend((0..30).map(|n| soname(&format!("lib{n}.so"), &["V1"])));
+    let library = Library(all);
+    let started = std::time::Instant::now();
+    let resolution = ask(&library, &needs, Policy::default()).unwrap();
+    assert!(resolution.chosen.len() > 30);
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    println!(
+        "{} layers in {:?}",
+        resolution.chosen.len(),
+        started.elapsed()
+    );
+}
