@@ -107,9 +107,9 @@ impl Builder {
             base: None,
             parts: Parts::new(),
         };
-        build.gather(wanted)?;
+        build.gather(wanted.clone())?;
         build.check_bundles()?;
-        let resolved = build.resolve()?;
+        let resolved = build.resolve(wanted)?;
         build.finish(resolved, hand_over)
     }
 
@@ -339,16 +339,35 @@ impl Build<'_> {
         Ok(())
     }
 
-    fn resolve(&self) -> Result<BTreeMap<ComponentName, Resolved>> {
+    /// What the files of `wanted`, and of all these require, need. Other parts are left out: they only were candidates.
+    fn resolve(
+        &mut self,
+        wanted: BTreeSet<ComponentName>,
+    ) -> Result<BTreeMap<ComponentName, Resolved>> {
         let mut resolved = BTreeMap::new();
-        for part in self.parts.values() {
-            if let Origin::Fresh(fresh) = &part.origin {
-                resolved.insert(
-                    part.name.clone(),
-                    resolve(part, fresh, self.library, &self.parts)?,
-                );
+        let mut pending: Vec<ComponentName> = wanted.into_iter().collect();
+        let mut reached = BTreeSet::new();
+        while let Some(name) = pending.pop() {
+            let Some(part) = self
+                .parts
+                .get(&name)
+                .filter(|_| reached.insert(name.clone()))
+            else {
+                continue;
+            };
+            pending.extend(part.requires.iter().cloned());
+            match &part.origin {
+                Origin::Reused(manifest) => {
+                    pending.extend(manifest.requires.components.iter().cloned());
+                }
+                Origin::Fresh(fresh) => {
+                    let found = resolve(part, fresh, self.library, &self.parts)?;
+                    pending.extend(found.components.iter().cloned());
+                    resolved.insert(name, found);
+                }
             }
         }
+        self.parts.retain(|name, _| reached.contains(name));
         Ok(resolved)
     }
 

@@ -92,11 +92,16 @@ pub(crate) fn index(tree: &Tree, configured: &[String]) -> Result<Index> {
 impl Index {
     fn add_elf(&mut self, path: &str, elf: Elf, tree: &Tree, configured: &[String]) {
         let (directory, file) = path.rsplit_once('/').unwrap_or(("", path));
-        let directories: Vec<String> = elf
+        let mut directories: Vec<String> = elf
             .runpath
             .iter()
             .map(|r| expand_origin(r, directory))
             .collect();
+        if elf.interpreter.is_none() {
+            // a private library without RUNPATH is loaded by a program that has one and loads the libraries beside it
+            // too; the loader takes what is loaded already under that soname (systemd's libsystemd-core is an example)
+            directories.push(directory.to_owned());
+        }
         for need in &elf.needs {
             self.needs.push(FileNeed {
                 file: path.to_owned(),

@@ -165,7 +165,7 @@ fn describe(product: &Product<'_>, layer: Layer, size: Size) -> Result<Manifest>
         capabilities: recipe.capabilities.clone(),
         provides: Provides {
             paths,
-            sonames: sonames(part, resolved),
+            sonames: sonames(product),
             commands,
             modules: fresh.modules.clone(),
         },
@@ -181,9 +181,28 @@ fn describe(product: &Product<'_>, layer: Layer, size: Size) -> Result<Manifest>
     })
 }
 
-/// The shared objects without those needs that only RPATH answers or that may stay without an answer.
-fn sonames(part: &Part, resolved: &Resolved) -> Vec<Soname> {
+/// The shared objects that other files can need: not the plug-ins that only dlopen(3) finds, and without those needs that
+/// only RPATH answers or that may stay without an answer.
+fn sonames(product: &Product<'_>) -> Vec<Soname> {
+    let Product {
+        part,
+        fresh,
+        resolved,
+        ..
+    } = product;
+    let needed: BTreeSet<&str> = fresh
+        .index
+        .needs
+        .iter()
+        .map(|n| n.need.soname.as_str())
+        .collect();
+    let is_plugin = |s: &Soname| {
+        !s.public
+            && s.path.ends_with(&format!("/{}", s.soname))
+            && !needed.contains(s.soname.as_str())
+    };
     let mut sonames = part.sonames.clone();
+    sonames.retain(|s| !is_plugin(s));
     for soname in &mut sonames {
         soname
             .needs
