@@ -26,6 +26,7 @@ pub enum BeginError {
 pub fn begin(enters_containers: bool) -> Result<(), BeginError> {
     hook::serve()?;
     discard_stale_activation();
+    fragment_sys::signal::keep_children();
     if enters_containers {
         fragment_sys::program::protect().map_err(BeginError::Protect)?;
     }

@@ -65,6 +65,7 @@ impl Runtime {
         }
         end_processes(&record)?;
         hook::run_poststop(&record);
+        fragment_compose::cleanup(&record.residue)?;
         place.remove()?;
         Ok(Some(record.extra))
     }

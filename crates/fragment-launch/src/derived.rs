@@ -16,7 +16,6 @@ use thiserror::Error;
 
 use crate::bundle::Bundle;
 use crate::hook;
-use crate::runtime::RootfsOverlay;
 
 /// What a bundle asks for that cannot be done, each with what to do about it.
 #[derive(Debug, Error)]
@@ -134,11 +133,11 @@ pub(crate) struct Derived {
 }
 
 impl Derived {
-    /// Checks the caller's specification and derives libcontainer's. `root` is the directory to mount on when there is an
-    /// overlay, `cgroup` the cgroup path to use where the specification names none.
+    /// Checks the caller's specification and derives libcontainer's. `mount_point` is the directory an overlay will be
+    /// mounted on when there is one, `cgroup` the cgroup path.
     pub(crate) fn new(
         bundle: &Bundle,
-        overlay: Option<(&RootfsOverlay, &Path)>,
+        mount_point: Option<&Path>,
         cgroup: &Path,
     ) -> Result<Self, DeriveError> {
         let mut spec = bundle.spec.clone();
@@ -155,14 +154,11 @@ impl Derived {
             normalise_mount(mount, &bundle.dir)?;
         }
         let propagations = mounts.iter().flat_map(propagation_of).collect();
-        let mut root_path = rootfs;
-        if let Some((overlay, mount_point)) = overlay {
+        if mount_point.is_some() {
             check_composable(&linux)?;
-            mounts.insert(0, overlay.mount());
-            root_path = mount_point.to_owned();
         }
         let mut root = spec.root().clone().unwrap_or_default();
-        root.set_path(root_path);
+        root.set_path(mount_point.map_or(rootfs, Path::to_owned));
         if !notifies(&linux) {
             linux.set_seccomp(None);
         }
@@ -181,6 +177,22 @@ impl Derived {
             poststop: hooks.poststop().clone().unwrap_or_default(),
             propagations,
         })
+    }
+
+    /// Puts an overlay with these options where the container's root will be: the first mount, so that every other lands
+    /// on it. One option a layer: fsconfig(2) takes 255 bytes a value.
+    pub(crate) fn overlay(&mut self, options: Vec<String>) {
+        // the builder fails on fields without default only, and all have one
+        let overlay = MountBuilder::default()
+            .destination("/")
+            .typ("overlay")
+            .source("fragment")
+            .options(options)
+            .build()
+            .unwrap_or_default();
+        let mut mounts = self.spec.mounts().clone().unwrap_or_default();
+        mounts.insert(0, overlay);
+        self.spec.set_mounts(Some(mounts));
     }
 }
 
@@ -410,18 +422,4 @@ fn notifies(linux: &Linux) -> bool {
     syscalls
         .into_iter()
         .any(|syscall| syscall.action() == LinuxSeccompAction::ScmpActNotify)
-}
-
-impl RootfsOverlay {
-    /// The mount entry that puts the overlay where the container's root will be.
-    fn mount(&self) -> Mount {
-        // the builder fails on fields without default only, and all have one
-        MountBuilder::default()
-            .destination("/")
-            .typ("overlay")
-            .source("fragment")
-            .options(self.options.clone())
-            .build()
-            .unwrap_or_default()
-    }
 }

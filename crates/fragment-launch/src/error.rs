@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use fragment_compose::ComposeError;
 use thiserror::Error;
 
 use crate::bundle::BundleError;
@@ -20,6 +21,9 @@ pub enum LaunchError {
     /// The bundle asks for what cannot be done.
     #[error(transparent)]
     Derive(#[from] DeriveError),
+    /// The overlay cannot be made ready.
+    #[error(transparent)]
+    Compose(#[from] ComposeError),
     /// The name is taken.
     #[error("container with given ID already exists: {id}")]
     Exists {

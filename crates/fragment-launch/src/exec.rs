@@ -229,7 +229,7 @@ impl Runtime {
             options.pidfd_socket.as_deref(),
         )?;
         let relay = console.map(Console::accept).transpose()?;
-        foreground.wait(pid, relay)
+        foreground.wait(pid, relay, None)
     }
 
     fn check_exec(

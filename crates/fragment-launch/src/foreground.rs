@@ -4,16 +4,20 @@
 //! begins to listen after the start and hangs for ever on a fast `true`.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
 
 use fragment_sys::signal::SignalFile;
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
 use crate::console::Relay;
 use crate::error::LaunchError;
 use crate::process::{Handle, Identity};
+use crate::signal::SignalNumber;
+
+/// The exit code of a program that was stopped by a time limit, as of timeout(1).
+const TIMED_OUT: i32 = 124;
 
 /// Signals held back, ready to wait.
 #[derive(Debug)]
@@ -34,20 +38,37 @@ impl Foreground {
         Ok(Self { signals })
     }
 
-    /// Waits for the process, a child of this one, and gives its exit code: 128 and the signal's number when one ended it.
-    pub(crate) fn wait(mut self, init: i32, mut relay: Option<Relay>) -> Result<i32, LaunchError> {
+    /// Waits for the process, a child of this one, and gives its exit code: 128 and the signal's number when one ended it,
+    /// 124 when it was killed because the limit was reached.
+    pub(crate) fn wait(
+        mut self,
+        init: i32,
+        mut relay: Option<Relay>,
+        limit: Option<Duration>,
+    ) -> Result<i32, LaunchError> {
         let process = Identity::of(init)
             .and_then(Identity::open)
             .map_err(LaunchError::system("open the process"))?;
+        let mut deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let mut late = false;
         loop {
             // a child that has ended before the first look is a zombie and found here
             if let Some(code) = reap(init).map_err(LaunchError::system("wait for the process"))? {
                 if let Some(relay) = &mut relay {
                     relay.drain();
                 }
-                return Ok(code);
+                return Ok(if late { TIMED_OUT } else { code });
             }
-            self.sleep(relay.as_ref())
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                (late, deadline) = (true, None);
+                if let Some(process) = &process {
+                    let kill = process.signal(SignalNumber::KILL.raw());
+                    kill.map_err(LaunchError::system("kill the process"))?;
+                }
+                continue;
+            }
+            self.sleep(relay.as_ref(), left)
                 .map_err(LaunchError::system("poll"))?;
             if let Some(relay) = &mut relay {
                 relay.transfer();
@@ -62,17 +83,14 @@ impl Foreground {
         }
     }
 
-    fn sleep(&self, relay: Option<&Relay>) -> io::Result<()> {
+    fn sleep(&self, relay: Option<&Relay>, longest: Option<Duration>) -> io::Result<()> {
         let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
         if let Some(relay) = relay {
-            fds.extend(
-                relay
-                    .interests()
-                    .into_iter()
-                    .map(|(fd, flags): (BorrowedFd<'_>, _)| PollFd::from_borrowed_fd(fd, flags)),
-            );
+            let interests = relay.interests().into_iter();
+            fds.extend(interests.map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));
         }
-        match rustix::event::poll(&mut fds, None) {
+        let timeout = longest.and_then(|longest| Timespec::try_from(longest).ok());
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(errno) => Err(errno.into()),
         }

@@ -17,6 +17,7 @@ pub mod bundle;
 mod capture;
 mod cgroup;
 mod console;
+mod creation;
 mod delete;
 pub mod derived;
 mod environment;
@@ -44,7 +45,7 @@ pub use capture::ErrorEvents;
 pub use error::{ContainerSide, LaunchError};
 pub use exec::{ExecOptions, ProcessChanges, UserChange};
 pub use id::{ContainerId, IdError};
-pub use runtime::{CreateOptions, RootfsOverlay, Runtime, RuntimeOptions};
+pub use runtime::{CreateOptions, Runtime, RuntimeOptions};
 pub use signal::{SignalError, SignalNumber};
 pub use state::{ContainerState, Status};
 

@@ -12,6 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fragment_compose::Residue;
 use fragment_sys::lock::{FileLock, LockMode};
 use libcontainer::oci_spec::runtime::Hook;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,8 @@ const OURS: &str = ".fragment";
 const RECORD: &str = "record.json";
 const LIFE_LOCK: &str = "lock";
 const EXEC_LOCK: &str = "exec.lock";
+/// How often a directory is made again that others remove when it is empty.
+const ATTEMPTS: u32 = 100;
 /// How long an operation waits for another one on the same container.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -56,6 +59,8 @@ pub(crate) struct Record {
     pub(crate) no_new_keyring: bool,
     pub(crate) poststart: Vec<Hook>,
     pub(crate) poststop: Vec<Hook>,
+    /// What the overlay has on the host.
+    pub(crate) residue: Residue,
     /// Opaque: the caller's.
     pub(crate) extra: serde_json::Value,
 }
@@ -101,18 +106,24 @@ impl Place {
 
     /// Takes the name: of two creates at once one gets it.
     pub(crate) fn reserve(&self) -> Result<FileLock, LaunchError> {
-        let parent = self.root.join(OURS);
-        private_directories(&parent)?;
         let exists = || LaunchError::Exists {
             id: self.id.to_string(),
         };
         if self.libcontainer().symlink_metadata().is_ok() {
             return Err(exists());
         }
-        match DirBuilder::new().mode(0o700).create(self.ours()) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists()),
-            Err(error) => return Err(LaunchError::io("create", self.ours())(error)),
+        let mut attempts = 0;
+        loop {
+            private_directories(&self.root.join(OURS))?;
+            match DirBuilder::new().mode(0o700).create(self.ours()) {
+                Ok(()) => break,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists()),
+                // the delete of what was the last container has just removed the directory above
+                Err(error) if error.kind() == io::ErrorKind::NotFound && attempts < ATTEMPTS => {
+                    attempts += 1;
+                }
+                Err(error) => return Err(LaunchError::io("create", self.ours())(error)),
+            }
         }
         self.lock(LIFE_LOCK)?.ok_or_else(|| LaunchError::Busy {
             id: self.id.to_string(),
@@ -232,6 +243,8 @@ impl Place {
                 _ => {}
             }
         }
+        // the last one closes the door; a create that is under way makes it again
+        let _ = fs::remove_dir(self.root.join(OURS));
         Ok(())
     }
 

@@ -4,12 +4,10 @@ use std::ffi::CString;
 use std::fs;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use fragment_sys::lock::FileLock;
-use libcontainer::container::builder::ContainerBuilder;
-use libcontainer::container::{Container, ContainerStatus};
-use libcontainer::oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp, Process};
-use libcontainer::syscall::syscall::SyscallType;
+use fragment_compose::Composition;
+use libcontainer::oci_spec::runtime::{LinuxSeccomp, Process};
 use rustix::fs::Mode;
 use serde::{Deserialize, Serialize};
 
@@ -17,15 +15,13 @@ use crate::bundle::Bundle;
 use crate::capture;
 use crate::cgroup::{self, Cgroup};
 use crate::console::Console;
-use crate::delete;
+use crate::creation::Creation;
 use crate::derived::{self, Derived};
 use crate::error::{ContainerSide, LaunchError};
-use crate::executor::{FragmentExecutor, Init};
 use crate::foreground::Foreground;
-use crate::hook;
 use crate::id::ContainerId;
 use crate::process::Identity;
-use crate::record::{self, Place, Record, Stage};
+use crate::record::{self, Place};
 
 /// What exec needs of the container's own process, as the bundle said it when the container was created.
 const PROCESS: &str = "process.json";
@@ -70,6 +66,8 @@ pub struct CreateOptions {
     pub keep: bool,
     /// For `run` in the foreground: do not reap the container's orphans.
     pub no_subreaper: bool,
+    /// For `run` in the foreground: how long the program may run; then it is killed and the exit code is 124, as by timeout(1).
+    pub limit: Option<Duration>,
 }
 
 impl CreateOptions {
@@ -87,15 +85,9 @@ impl CreateOptions {
             detach: false,
             keep: false,
             no_subreaper: false,
+            limit: None,
         }
     }
-}
-
-/// An overlay to mount as the container's root, inside its own mount namespace.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RootfsOverlay {
-    /// Ready for fsconfig(2): `lowerdir+=…` per layer, topmost first, `upperdir=…`, `workdir=…`; each value at most 255 bytes.
-    pub options: Vec<String>,
 }
 
 /// What exec reads back.
@@ -107,6 +99,10 @@ pub(crate) struct Original {
 }
 
 impl Original {
+    pub(crate) fn save(&self, place: &Place) -> Result<(), LaunchError> {
+        write_json(&place.ours().join(PROCESS), self)
+    }
+
     pub(crate) fn load(place: &Place) -> Result<Self, LaunchError> {
         let path = place.ours().join(PROCESS);
         let text = fs::read(&path).map_err(LaunchError::io("read", path.clone()))?;
@@ -127,6 +123,13 @@ impl Runtime {
         }
     }
 
+    /// A directory of this container alone, which goes with it: for what a composition makes beside the bundle. It is made
+    /// by create.
+    #[must_use]
+    pub fn scratch(&self, id: &ContainerId) -> PathBuf {
+        self.place(id).ours()
+    }
+
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
@@ -144,11 +147,11 @@ impl Runtime {
         &self,
         bundle: &Bundle,
         options: &CreateOptions,
-        overlay: Option<&RootfsOverlay>,
+        composition: Option<&Composition>,
         extra: serde_json::Value,
     ) -> Result<(), LaunchError> {
         check_terminal(terminal(bundle), true, options.console_socket.as_deref())?;
-        let creation = self.prepare(bundle, options, overlay, extra)?;
+        let creation = self.prepare(bundle, options, composition, extra)?;
         creation.build(options.console_socket.as_deref()).map(drop)
     }
 
@@ -161,22 +164,22 @@ impl Runtime {
         &self,
         bundle: &Bundle,
         options: &CreateOptions,
-        overlay: Option<&RootfsOverlay>,
+        composition: Option<&Composition>,
         extra: serde_json::Value,
     ) -> Result<i32, LaunchError> {
         let terminal = terminal(bundle);
         check_terminal(terminal, options.detach, options.console_socket.as_deref())?;
         if options.detach {
-            let creation = self.prepare(bundle, options, overlay, extra)?;
+            let creation = self.prepare(bundle, options, composition, extra)?;
             creation.build(options.console_socket.as_deref())?;
             self.start(&options.id)
                 .inspect_err(|_| self.abandon(&options.id))?;
             return Ok(0);
         }
         let foreground = Foreground::prepare(!options.no_subreaper)?;
-        let creation = self.prepare(bundle, options, overlay, extra)?;
+        let creation = self.prepare(bundle, options, composition, extra)?;
         let console = if terminal {
-            Some(Console::listen(&creation.place.ours())?)
+            Some(Console::listen(&creation.directory())?)
         } else {
             None
         };
@@ -184,7 +187,7 @@ impl Runtime {
         let finish = || {
             let relay = console.map(Console::accept).transpose()?;
             self.start(&options.id)?;
-            foreground.wait(init, relay)
+            foreground.wait(init, relay, options.limit)
         };
         let code = finish().inspect_err(|_| self.abandon(&options.id))?;
         if !options.keep {
@@ -204,7 +207,7 @@ impl Runtime {
         &self,
         bundle: &Bundle,
         options: &CreateOptions,
-        overlay: Option<&RootfsOverlay>,
+        composition: Option<&Composition>,
         extra: serde_json::Value,
     ) -> Result<Creation, LaunchError> {
         if self.systemd_cgroup {
@@ -219,179 +222,15 @@ impl Runtime {
             Some(path) if self.systemd_cgroup => path.to_owned(),
             named => cgroup::path_for(named, options.id.as_str()),
         };
-        let mount_point = place.mount_point();
-        let derived = Derived::new(
-            bundle,
-            overlay.map(|overlay| (overlay, mount_point.as_path())),
-            &cgroup_path,
-        )?;
-        let lock = place.reserve()?;
-        let mut creation = Creation {
-            record: new_record(bundle, options, &derived, extra),
-            place,
-            lock: Some(lock),
-            derived,
-            options: options.clone(),
-            systemd_cgroup: self.systemd_cgroup,
-            reached_hooks: false,
-        };
-        let cgroup = Cgroup::at(&cgroup_path)?;
-        cgroup.check_unused()?;
-        creation.record.cgroup = cgroup.directories().to_vec();
-        creation.write(
-            linux.and_then(|linux| linux.seccomp().clone()),
-            overlay.is_some(),
-        )?;
+        // nothing to make: the bundle is complete
+        let composition = composition.filter(|composition| !composition.residue.is_empty());
+        let mount_point = composition.map(|_| place.mount_point());
+        let derived = Derived::new(bundle, mount_point.as_deref(), &cgroup_path)?;
+        let mut creation = Creation::reserve(place, bundle, options, derived, extra)?;
+        creation.systemd_cgroup = self.systemd_cgroup;
+        let seccomp = linux.and_then(|linux| linux.seccomp().clone());
+        creation.prepare(&Cgroup::at(&cgroup_path)?, composition, seccomp)?;
         Ok(creation)
-    }
-}
-
-/// A container being created: dropped before it is done, it leaves nothing behind.
-struct Creation {
-    place: Place,
-    record: Record,
-    lock: Option<FileLock>,
-    derived: Derived,
-    options: CreateOptions,
-    systemd_cgroup: bool,
-    reached_hooks: bool,
-}
-
-impl Creation {
-    /// Writes what a later process has to find, before anything exists that has to be found.
-    fn write(&self, seccomp: Option<LinuxSeccomp>, composed: bool) -> Result<(), LaunchError> {
-        let ours = self.place.ours();
-        if composed {
-            let mount_point = self.place.mount_point();
-            fs::create_dir(&mount_point).map_err(LaunchError::io("create", mount_point))?;
-        }
-        let namespaces = self
-            .derived
-            .spec
-            .linux()
-            .iter()
-            .filter_map(|linux| linux.namespaces().as_ref())
-            .flatten();
-        let original = Original {
-            process: self.derived.process.clone(),
-            seccomp,
-            user_namespace: namespaces
-                .into_iter()
-                .any(|namespace| namespace.typ() == LinuxNamespaceType::User),
-        };
-        write_json(&ours.join("config.json"), &self.derived.spec)?;
-        write_json(&ours.join(PROCESS), &original)?;
-        self.place.save(&self.record)
-    }
-
-    /// Has libcontainer make the container; the number of its first process.
-    fn build(mut self, console: Option<&Path>) -> Result<i32, LaunchError> {
-        self.reached_hooks = true;
-        let container = self.call_libcontainer(console)?;
-        let pid = container.state.pid.unwrap_or_default();
-        // libcontainer refuses exec in a container it holds for created; where it is in its life is ours to know
-        let mut state = container.state;
-        state.status = ContainerStatus::Running;
-        write_json(
-            &libcontainer::container::State::file_path(&self.place.libcontainer()),
-            &state,
-        )?;
-        self.record.init =
-            Some(Identity::of(pid).map_err(LaunchError::system("find the container's process"))?);
-        self.record.stage = Stage::Created;
-        self.place.save(&self.record)?;
-        announce(
-            pid,
-            self.options.pid_file.as_deref(),
-            self.options.pidfd_socket.as_deref(),
-        )?;
-        self.lock = None;
-        Ok(pid)
-    }
-
-    fn call_libcontainer(&self, console: Option<&Path>) -> Result<Container, LaunchError> {
-        let mark = capture::mark();
-        let _surroundings = Surroundings::calm();
-        let mut builder = ContainerBuilder::new(self.place.id().to_owned(), SyscallType::default())
-            .with_executor(self.executor())
-            .with_preserved_fds(self.options.preserve_fds)
-            .with_console_socket(console);
-        builder = builder
-            .with_root_path(self.place.root())
-            .map_err(|error| process_error(&error, &mark))?;
-        builder
-            .as_init(self.place.ours())
-            .with_systemd(self.systemd_cgroup)
-            .with_no_pivot(self.options.no_pivot)
-            // the foreground loop is ours, and so is its terminal
-            .with_detach(true)
-            .build()
-            .map_err(|error| process_error(&error, &mark))
-    }
-
-    fn executor(&self) -> FragmentExecutor {
-        let linux = self.derived.spec.linux().as_ref();
-        let namespaces = linux.and_then(|linux| linux.namespaces().as_ref());
-        let new_network = namespaces.into_iter().flatten().any(|namespace| {
-            namespace.typ() == LinuxNamespaceType::Network && namespace.path().is_none()
-        });
-        // what is left in the derived specification is loaded by libcontainer
-        let ours = linux.is_none_or(|linux| linux.seccomp().is_none());
-        let seccomp = Original::load(&self.place)
-            .ok()
-            .and_then(|original| original.seccomp)
-            .filter(|_| ours);
-        let init = Init {
-            new_network,
-            propagations: self.derived.propagations.clone(),
-            start_container: self.derived.start_container.clone(),
-            state: hook::state_of(&self.record, ContainerStatus::Created),
-        };
-        let keyring = keyring(self.options.no_new_keyring, self.place.id());
-        FragmentExecutor::new(self.derived.process.clone(), seccomp, keyring, Some(init))
-    }
-}
-
-impl Drop for Creation {
-    fn drop(&mut self) {
-        if self.lock.is_none() {
-            return;
-        }
-        // the error that brought us here is on its way to the caller; what cannot be removed now, delete --force can
-        if self.reached_hooks {
-            if let Err(error) = delete::end_processes(&self.record) {
-                tracing::warn!("clean up after a failed create: {error}");
-                return;
-            }
-            // config.md, "Lifecycle": after a failed hook of creation the container is destroyed, poststop included
-            hook::run_poststop(&self.record);
-        }
-        if let Err(error) = self.place.remove() {
-            tracing::warn!("clean up after a failed create: {error}");
-        }
-    }
-}
-
-fn new_record(
-    bundle: &Bundle,
-    options: &CreateOptions,
-    derived: &Derived,
-    extra: serde_json::Value,
-) -> Record {
-    Record {
-        id: options.id.to_string(),
-        bundle: bundle.dir.clone(),
-        rootfs: bundle.rootfs().unwrap_or_default(),
-        annotations: bundle.spec.annotations().clone().unwrap_or_default(),
-        created: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Nanos, true),
-        owner: rustix::process::geteuid().as_raw(),
-        stage: Stage::Creating,
-        init: None,
-        cgroup: Vec::new(),
-        no_new_keyring: options.no_new_keyring,
-        poststart: derived.poststart.clone(),
-        poststop: derived.poststop.clone(),
-        extra,
     }
 }
 

@@ -108,17 +108,20 @@ impl Drop for SignalFile {
     }
 }
 
-/// Gives the program about to be executed what it expects: no signal blocked, and SIGPIPE deadly again (the Rust runtime
-/// ignores it, and ignored signals stay ignored across execve(2)).
+/// Gives the program about to be executed what it expects: no signal blocked and every one at its default. Ignored signals
+/// stay ignored across execve(2), and the Rust runtime ignores SIGPIPE; a caller's nohup(1), an ignored SIGHUP or SIGINT, is
+/// left as it is.
 ///
 /// # Errors
 /// As sigprocmask(2).
 pub fn restore_for_exec() -> io::Result<()> {
+    for number in (1..=libc::SIGRTMAX()).filter(|number| ![libc::SIGHUP, libc::SIGINT].contains(number)) {
+        set_default(number);
+    }
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: sigemptyset(3) initialises `set` before it is used; signal(2) with SIG_DFL installs no handler.
+    // SAFETY: sigemptyset(3) initialises `set` before it is used.
     let failed = unsafe {
         libc::sigemptyset(set.as_mut_ptr());
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
         libc::pthread_sigmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut())
     };
     if failed == 0 {
@@ -126,6 +129,18 @@ pub fn restore_for_exec() -> io::Result<()> {
     } else {
         Err(io::Error::from_raw_os_error(failed))
     }
+}
+
+/// Lets ended children wait to be reaped: with SIGCHLD ignored, which a caller can hand down, the kernel throws their exit
+/// codes away (sigaction(2)).
+pub fn keep_children() {
+    set_default(libc::SIGCHLD);
+}
+
+fn set_default(number: libc::c_int) {
+    // SAFETY: SIG_DFL installs no handler; numbers that cannot be changed (SIGKILL, SIGSTOP, the C library's own) are errors
+    // without effect.
+    unsafe { libc::signal(number, libc::SIG_DFL) };
 }
 
 /// Sends `signal`, which may be a real-time one, to the process a pidfd refers to (pidfd_send_signal(2)): no pid is looked

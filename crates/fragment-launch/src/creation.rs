@@ -1,0 +1,227 @@
+//! One container's creation, from the reserved name to the process that waits for the start.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fragment_compose::{Composition, KernelVersion, Prepared, Residue};
+use fragment_sys::lock::FileLock;
+use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::container::{Container, ContainerStatus};
+use libcontainer::oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp};
+use libcontainer::syscall::syscall::SyscallType;
+
+use crate::bundle::Bundle;
+use crate::capture;
+use crate::cgroup::Cgroup;
+use crate::delete;
+use crate::derived::Derived;
+use crate::error::LaunchError;
+use crate::executor::{FragmentExecutor, Init};
+use crate::hook;
+use crate::process::Identity;
+use crate::record::{Place, Record, Stage};
+use crate::runtime::{
+    CreateOptions, Original, Surroundings, announce, keyring, process_error, write_json,
+};
+
+/// A container being created: dropped before it is done, it leaves nothing behind.
+pub(crate) struct Creation {
+    place: Place,
+    record: Record,
+    lock: Option<FileLock>,
+    derived: Derived,
+    options: CreateOptions,
+    /// Whether systemd is to make the cgroup.
+    pub(crate) systemd_cgroup: bool,
+    seccomp: Option<LinuxSeccomp>,
+    prepared: Option<Prepared>,
+    reached_hooks: bool,
+}
+
+impl Creation {
+    /// Takes the container's name. From here on there is something to remove.
+    pub(crate) fn reserve(
+        place: Place,
+        bundle: &Bundle,
+        options: &CreateOptions,
+        derived: Derived,
+        extra: serde_json::Value,
+    ) -> Result<Self, LaunchError> {
+        let lock = place.reserve()?;
+        Ok(Self {
+            record: new_record(bundle, options, &derived, extra),
+            place,
+            lock: Some(lock),
+            derived,
+            options: options.clone(),
+            systemd_cgroup: false,
+            seccomp: None,
+            prepared: None,
+            reached_hooks: false,
+        })
+    }
+
+    /// Our directory of the container.
+    pub(crate) fn directory(&self) -> PathBuf {
+        self.place.ours()
+    }
+
+    /// Makes everything ready for libcontainer. The record comes first: a later process has to find what is made after it.
+    pub(crate) fn prepare(
+        &mut self,
+        cgroup: &Cgroup,
+        composition: Option<&Composition>,
+        seccomp: Option<LinuxSeccomp>,
+    ) -> Result<(), LaunchError> {
+        cgroup.check_unused()?;
+        self.record.cgroup = cgroup.directories().to_vec();
+        if let Some(composition) = composition {
+            self.record.residue = composition.residue.clone();
+        }
+        self.place.save(&self.record)?;
+        if let Some(composition) = composition {
+            self.compose(composition)?;
+        }
+        let linux = self.derived.spec.linux().iter();
+        let namespaces = linux
+            .filter_map(|linux| linux.namespaces().as_ref())
+            .flatten();
+        let original = Original {
+            process: self.derived.process.clone(),
+            seccomp,
+            user_namespace: namespaces
+                .into_iter()
+                .any(|namespace| namespace.typ() == LinuxNamespaceType::User),
+        };
+        let directory = self.directory();
+        write_json(&directory.join("config.json"), &self.derived.spec)?;
+        original.save(&self.place)?;
+        self.seccomp = original.seccomp;
+        Ok(())
+    }
+
+    fn compose(&mut self, composition: &Composition) -> Result<(), LaunchError> {
+        let mount_point = self.place.mount_point();
+        fs::create_dir(&mount_point).map_err(LaunchError::io("create", mount_point))?;
+        let mut prepared = composition.prepare(KernelVersion::running())?;
+        for warning in &prepared.warnings {
+            tracing::warn!("{warning}");
+        }
+        self.derived.overlay(std::mem::take(&mut prepared.options));
+        self.prepared = Some(prepared);
+        Ok(())
+    }
+
+    /// Has libcontainer make the container; the number of its first process.
+    pub(crate) fn build(mut self, console: Option<&Path>) -> Result<i32, LaunchError> {
+        self.reached_hooks = true;
+        let container = self.call_libcontainer(console)?;
+        let pid = container.state.pid.unwrap_or_default();
+        // libcontainer refuses exec in a container it holds for created; where it is in its life is ours to know
+        let mut state = container.state;
+        state.status = ContainerStatus::Running;
+        write_json(
+            &libcontainer::container::State::file_path(&self.place.libcontainer()),
+            &state,
+        )?;
+        self.record.init =
+            Some(Identity::of(pid).map_err(LaunchError::system("find the container's process"))?);
+        self.record.stage = Stage::Created;
+        self.place.save(&self.record)?;
+        announce(
+            pid,
+            self.options.pid_file.as_deref(),
+            self.options.pidfd_socket.as_deref(),
+        )?;
+        if let Some(prepared) = self.prepared.take() {
+            // the record names it; delete removes it
+            let _ = prepared.commit();
+        }
+        self.lock = None;
+        Ok(pid)
+    }
+
+    fn call_libcontainer(&self, console: Option<&Path>) -> Result<Container, LaunchError> {
+        let mark = capture::mark();
+        let _surroundings = Surroundings::calm();
+        let mut builder = ContainerBuilder::new(self.place.id().to_owned(), SyscallType::default())
+            .with_executor(self.executor())
+            .with_preserved_fds(self.options.preserve_fds)
+            .with_console_socket(console);
+        builder = builder
+            .with_root_path(self.place.root())
+            .map_err(|error| process_error(&error, &mark))?;
+        builder
+            .as_init(self.place.ours())
+            .with_systemd(self.systemd_cgroup)
+            .with_no_pivot(self.options.no_pivot)
+            // the foreground loop is ours, and so is its terminal
+            .with_detach(true)
+            .build()
+            .map_err(|error| process_error(&error, &mark))
+    }
+
+    fn executor(&self) -> FragmentExecutor {
+        let linux = self.derived.spec.linux().as_ref();
+        let namespaces = linux.and_then(|linux| linux.namespaces().as_ref());
+        let new_network = namespaces.into_iter().flatten().any(|namespace| {
+            namespace.typ() == LinuxNamespaceType::Network && namespace.path().is_none()
+        });
+        // what is left in the derived specification is loaded by libcontainer
+        let ours = linux.is_none_or(|linux| linux.seccomp().is_none());
+        let seccomp = self.seccomp.clone().filter(|_| ours);
+        let init = Init {
+            new_network,
+            propagations: self.derived.propagations.clone(),
+            start_container: self.derived.start_container.clone(),
+            state: hook::state_of(&self.record, ContainerStatus::Created),
+        };
+        let keyring = keyring(self.options.no_new_keyring, self.place.id());
+        FragmentExecutor::new(self.derived.process.clone(), seccomp, keyring, Some(init))
+    }
+}
+
+impl Drop for Creation {
+    fn drop(&mut self) {
+        if self.lock.is_none() {
+            return;
+        }
+        // the error that brought us here is on its way to the caller; what cannot be removed now, delete --force can
+        if self.reached_hooks {
+            if let Err(error) = delete::end_processes(&self.record) {
+                tracing::warn!("clean up after a failed create: {error}");
+                return;
+            }
+            // config.md, "Lifecycle": after a failed hook of creation the container is destroyed, poststop included
+            hook::run_poststop(&self.record);
+        }
+        drop(self.prepared.take());
+        if let Err(error) = self.place.remove() {
+            tracing::warn!("clean up after a failed create: {error}");
+        }
+    }
+}
+
+fn new_record(
+    bundle: &Bundle,
+    options: &CreateOptions,
+    derived: &Derived,
+    extra: serde_json::Value,
+) -> Record {
+    Record {
+        id: options.id.to_string(),
+        bundle: bundle.dir.clone(),
+        rootfs: bundle.rootfs().unwrap_or_default(),
+        annotations: bundle.spec.annotations().clone().unwrap_or_default(),
+        created: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Nanos, true),
+        owner: rustix::process::geteuid().as_raw(),
+        stage: Stage::Creating,
+        init: None,
+        cgroup: Vec::new(),
+        no_new_keyring: options.no_new_keyring,
+        poststart: derived.poststart.clone(),
+        poststop: derived.poststop.clone(),
+        residue: Residue::default(),
+        extra,
+    }
+}
