@@ -14,6 +14,7 @@
 //! | [`console`] | the engine's end of `--console-socket` |
 //! | [`programs`] | tiny programs in several languages, compiled when first needed |
 //! | [`debian`] | a whole Debian root file system, built when first needed |
+//! | [`fragment`] | calls of the `fragment` command |
 //! | [`cache`] | where those are kept |
 
 pub mod bundle;
@@ -21,6 +22,7 @@ pub mod cache;
 pub mod child;
 pub mod console;
 pub mod debian;
+pub mod fragment;
 pub mod leftovers;
 pub mod programs;
 pub mod runtime;

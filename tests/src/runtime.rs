@@ -28,7 +28,7 @@ impl Runtime {
     #[must_use]
     pub fn under_test(root: PathBuf, id: &str) -> Self {
         Self {
-            program: program(),
+            program: binary("FRAGMENT_RUNC", "fragment-runc"),
             root,
             id: id.to_owned(),
         }
@@ -67,21 +67,7 @@ impl Runtime {
 
     /// A call without any argument, not even `--root`.
     pub fn bare(&self) -> Call {
-        Call {
-            program: self.program.clone().into(),
-            arguments: Vec::new(),
-            shell: None,
-            stdin: None,
-            environment: vec![
-                (
-                    "PATH".into(),
-                    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
-                ),
-                (MARKER.into(), self.id.clone().into()),
-            ],
-            directory: None,
-            limit: child::LIMIT,
-        }
+        Call::of(self.program.clone()).env(MARKER, &self.id)
     }
 
     /// `RUNTIME --root ROOT ARGUMENTS…`.
@@ -92,16 +78,17 @@ impl Runtime {
     }
 }
 
-fn program() -> PathBuf {
-    if let Some(program) = std::env::var_os("FRAGMENT_RUNC") {
+/// The binary that `variable` names, else `name` where Cargo puts it, else `name` on `PATH`.
+pub(crate) fn binary(variable: &str, name: &str) -> PathBuf {
+    if let Some(program) = std::env::var_os(variable) {
         return program.into();
     }
     // target/PROFILE/deps/TEST-HASH: the binaries are one directory up
     let beside = std::env::current_exe()
         .ok()
-        .and_then(|test| Some(test.parent()?.parent()?.join("fragment-runc")))
+        .and_then(|test| Some(test.parent()?.parent()?.join(name)))
         .filter(|program| program.exists());
-    beside.unwrap_or_else(|| "fragment-runc".into())
+    beside.unwrap_or_else(|| name.into())
 }
 
 /// One call of the runtime, before it is made.
@@ -118,6 +105,23 @@ pub struct Call {
 }
 
 impl Call {
+    /// A call of `program` without any argument, in an environment of `PATH` and the component library alone.
+    pub(crate) fn of(program: PathBuf) -> Self {
+        let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        Self {
+            program: program.into(),
+            arguments: Vec::new(),
+            shell: None,
+            stdin: None,
+            environment: vec![
+                ("PATH".into(), path.into()),
+                ("FRAGMENT_STORE".into(), crate::fragment::store().into()),
+            ],
+            directory: None,
+            limit: child::LIMIT,
+        }
+    }
+
     /// Adds arguments.
     pub fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.arguments

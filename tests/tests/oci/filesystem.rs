@@ -432,3 +432,25 @@ fn a_root_that_is_a_link_out_of_the_bundle_is_never_written_to() {
     assert!(!output.stderr.is_empty(), "{output}");
     scene.nothing_left();
 }
+
+#[test]
+fn a_file_bound_on_a_dangling_link_appears_where_the_link_leads() {
+    // images of Debian and Ubuntu: /etc/resolv.conf -> ../run/systemd/resolve/stub-resolv.conf, and engines bind theirs on it
+    let mut scene = Scene::sh("cat /etc/resolv.conf");
+    let source = scene.file("resolv.conf");
+    fs::write(&source, "nameserver 192.0.2.1\n").unwrap();
+    scene
+        .bundle
+        .writable()
+        .directory("run", 0o755)
+        .expect("rootfs/run");
+    scene
+        .bundle
+        .link("../run/systemd/resolve/stub-resolv.conf", "etc/resolv.conf");
+    scene.bundle.mount(bind(
+        source.to_str().unwrap(),
+        "/etc/resolv.conf",
+        &["rbind", "rprivate"],
+    ));
+    scene.run().ok().stdout("nameserver 192.0.2.1\n");
+}

@@ -29,7 +29,21 @@ fn normalised(line: &str, id: &str) -> String {
         .collect();
     let mut rest = super_block.split(' ');
     let mut next = || rest.next().unwrap_or_default().to_owned();
-    let (kind, source, super_options) = (next(), next(), sorted(&next()));
+    let (kind, source, mut super_options) = (next(), next(), sorted(&next()));
+    let mut options = sorted(options);
+    if options.split(',').any(|option| option == "ro") {
+        // a read-only mount may be one of a writable superblock: nobody in the container can tell
+        super_options = super_options.replace("rw", "ro");
+    }
+    if kind == "proc" && *root != "/" {
+        // readonlyPaths: runc copies the flags of /proc (none in runc's own spec), libcontainer adds the strict ones
+        let strict = |option: &&str| !["nosuid", "nodev", "noexec"].contains(option);
+        options = options
+            .split(',')
+            .filter(strict)
+            .collect::<Vec<_>>()
+            .join(",");
+    }
     // the backing superblock's options belong to the host, and an anonymous tmpfs's source is a name without meaning
     let source = if kind == "tmpfs" {
         "-".to_owned()
@@ -37,8 +51,7 @@ fn normalised(line: &str, id: &str) -> String {
         source
     };
     format!(
-        "{target} {kind} {root} {} {} {source} {super_options}",
-        sorted(options),
+        "{target} {kind} {root} {options} {} {source} {super_options}",
         propagation.join(",")
     )
 }

@@ -1,0 +1,20 @@
+//! Calls of the `fragment` command.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use crate::runtime::Call;
+
+/// `fragment ARGUMENTS…`, with the component library of [`store`]. The binary is named by `FRAGMENT`, else it is
+/// `fragment` beside the test executable's directory, else on `PATH`.
+pub fn call<A: AsRef<OsStr>>(arguments: &[A]) -> Call {
+    Call::of(crate::runtime::binary("FRAGMENT", "fragment")).args(arguments)
+}
+
+/// Directory of the component library: `FRAGMENT_STORE`, else where `hack/library` puts it. It need not exist for bundles
+/// that lack nothing.
+#[must_use]
+pub fn store() -> PathBuf {
+    std::env::var_os("FRAGMENT_STORE")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/library")), PathBuf::from)
+}
