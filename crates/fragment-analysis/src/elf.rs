@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use fragment_types::manifest::Machine;
 use object::Endianness;
 use object::elf;
-use object::read::elf::{Dyn as _, FileHeader, ProgramHeader as _, Sym as _};
+use object::read::elf::{Dyn as _, FileHeader, ProgramHeader as _};
 
 mod reader;
+mod symbol;
 mod version;
 
-use reader::Reader;
 pub use reader::{FileSource, Source};
+use reader::{Headed, Reader};
 
 /// Longest table that is read: program headers, dynamic section, symbols, strings.
 pub const MAX_TABLE: u64 = 16 << 20;
@@ -104,6 +105,7 @@ pub struct Elf {
 /// # Errors
 /// [`ElfError`] says what is wrong with it.
 pub fn parse(source: &dyn Source) -> Result<Elf, ElfError> {
+    let source = &Headed::new(source)?;
     match class(source)? {
         Class::Elf32 => File::<elf::FileHeader32<Endianness>>::open(source)?.elf(),
         Class::Elf64 => File::<elf::FileHeader64<Endianness>>::open(source)?.elf(),
@@ -423,66 +425,6 @@ impl<'s, H: FileHeader<Endian = Endianness>> File<'s, H> {
             .ok_or(ElfError::Malformed {
                 what: "its dynamic section points outside of its segments",
             })
-    }
-
-    fn imports(&self) -> Result<BTreeSet<String>, ElfError> {
-        const WHAT: &str = "dynamic symbol table";
-        let dynamic = self.read_dynamic()?;
-        let (Some(symbols), Some(strings_address)) = (dynamic.symbols, dynamic.strings) else {
-            return Ok(BTreeSet::new());
-        };
-        let strings = self.strings(&dynamic)?;
-        let entry = size_of::<H::Sym>() as u64;
-        let count = self.symbol_count(&dynamic, symbols, strings_address, entry)?;
-        if count.saturating_mul(entry) > MAX_TABLE {
-            return Err(ElfError::TooLarge {
-                what: WHAT,
-                limit: MAX_TABLE,
-            });
-        }
-        let offset = self.offset(symbols)?;
-        let (mut reader, mut names) = (Reader::new(self.source), Reader::new(self.source));
-        let mut out = BTreeSet::new();
-        for index in 1..count {
-            let symbol: H::Sym = reader.pod(offset + index * entry, WHAT)?;
-            let name = u64::from(symbol.st_name(self.endian));
-            if symbol.is_undefined(self.endian) && name != 0 && name < strings.size {
-                out.insert(strings.get(&mut names, name)?);
-            }
-        }
-        Ok(out)
-    }
-
-    /// Number of dynamic symbols. The format stores it only in DT_HASH; DT_GNU_HASH tells where the exported ones begin,
-    /// and before them lie all imports, except where the linker had nothing to export and wrote 1. Linkers put the strings
-    /// right after the symbols, which is what is left then.
-    fn symbol_count(
-        &self,
-        dynamic: &Dynamic,
-        symbols: u64,
-        strings: u64,
-        entry: u64,
-    ) -> Result<u64, ElfError> {
-        let mut reader = Reader::new(self.source);
-        if let Some(hash) = dynamic.hash {
-            let header: elf::HashHeader<Endianness> =
-                reader.pod(self.offset(hash)?, "hash table")?;
-            return Ok(u64::from(header.chain_count.get(self.endian)));
-        }
-        let gap = strings
-            .checked_sub(symbols)
-            .map_or(0, |bytes| bytes / entry);
-        let Some(hash) = dynamic.gnu_hash else {
-            return Ok(gap);
-        };
-        let header: elf::GnuHashHeader<Endianness> =
-            reader.pod(self.offset(hash)?, "hash table")?;
-        let base = u64::from(header.symbol_base.get(self.endian));
-        Ok(if base > 1 {
-            base
-        } else {
-            gap.min(MAX_TABLE / entry)
-        })
     }
 }
 

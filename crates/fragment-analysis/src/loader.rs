@@ -5,6 +5,7 @@
 //! musl: ldso/dynlink.c, one path file for all.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use fragment_sys::root::{Found, Kind, Root};
 use fragment_types::manifest::Machine;
@@ -16,6 +17,9 @@ use crate::task::Task;
 const MAX_CONFIGURATION: usize = 64 << 10;
 /// Most files in `/etc/ld.so.conf.d` that are read.
 const MAX_INCLUDES: usize = 256;
+
+/// Directories as spelled, with their path free of links.
+type Variants = Vec<(String, String)>;
 
 /// An object of the program, as the search for what it needs sees it.
 #[derive(Debug, Clone, Copy)]
@@ -36,8 +40,8 @@ pub(crate) struct Loader<'a> {
     library_path: Vec<String>,
     /// Directories searched for everybody.
     system: Vec<String>,
-    /// Directories to try for a directory of a search path; empty where it does not exist.
-    known: HashMap<String, Vec<String>>,
+    /// What to try for a directory of a search path; empty where it does not exist.
+    known: HashMap<String, Rc<Variants>>,
 }
 
 impl<'a> Loader<'a> {
@@ -86,36 +90,46 @@ impl<'a> Loader<'a> {
         path.chain(self.system.iter().cloned()).collect()
     }
 
-    /// Files that the loader would try for `name`, in order, as far as they exist. `users` begins with the object that needs
-    /// it, followed by the one that loaded that, and so on to the program.
-    pub(crate) fn candidates(&mut self, name: &str, users: &[User<'_>]) -> Vec<(String, Found)> {
+    /// The first file for `name`, in the order in which the loader tries them, that `accept` takes: the path by which it
+    /// is opened and the file itself. `users` begins with the object that needs it, followed by the one that loaded that,
+    /// and so on to the program.
+    pub(crate) fn find<T, E>(
+        &mut self,
+        name: &str,
+        users: &[User<'_>],
+        mut accept: impl FnMut(&str, &Found) -> Result<Option<T>, E>,
+    ) -> Result<Option<T>, E> {
         let Some(user) = users.first() else {
-            return Vec::new();
+            return Ok(None);
         };
         if name.contains('/') {
-            let paths = self.expand(name, user.origin);
-            return paths
-                .into_iter()
-                .filter_map(|path| self.file(path))
-                .collect();
-        }
-        let mut out: Vec<(String, Found)> = Vec::new();
-        for directory in self.search_path(users) {
-            for directory in self.variants(&directory) {
-                if let Some(found) = self.file(format!("{directory}/{name}"))
-                    && !out.iter().any(|(_, other)| other.path == found.1.path)
+            for path in self.expand(name, user.origin) {
+                if let Some(found) = self.file(&path)
+                    && let Some(accepted) = accept(&path, &found)?
                 {
-                    out.push(found);
+                    return Ok(Some(accepted));
+                }
+            }
+            return Ok(None);
+        }
+        for directory in self.search_path(users) {
+            for (spelled, canonical) in self.variants(&directory).iter() {
+                if let Some(found) = self.file(&format!("{canonical}/{name}"))
+                    && let Some(accepted) = accept(&format!("{spelled}/{name}"), &found)?
+                {
+                    return Ok(Some(accepted));
                 }
             }
         }
-        out
+        Ok(None)
     }
 
-    fn file(&self, path: String) -> Option<(String, Found)> {
+    fn file(&self, path: &str) -> Option<Found> {
         // What cannot be looked up, the loader passes over in silence.
-        let found = self.root.lookup(&path).ok()??;
-        (found.kind == Kind::File).then_some((path, found))
+        self.root
+            .lookup(path)
+            .ok()?
+            .filter(|found| found.kind == Kind::File)
     }
 
     fn search_path(&self, users: &[User<'_>]) -> Vec<String> {
@@ -185,21 +199,33 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// The directory itself and before it those for the CPU's level, as far as they exist.
-    fn variants(&mut self, directory: &str) -> Vec<String> {
+    /// The directory itself and before it those for the CPU's level, as far as they exist: as spelled, and free of links.
+    fn variants(&mut self, directory: &str) -> Rc<Variants> {
         if let Some(known) = self.known.get(directory) {
-            return known.clone();
+            return Rc::clone(known);
         }
-        let exists = |path: &str| matches!(self.root.lookup(path), Ok(Some(found)) if found.kind == Kind::Directory);
+        let canonical = |path: &str| match self.root.lookup(path) {
+            Ok(Some(found)) if found.kind == Kind::Directory => Some(found.path),
+            _ => None,
+        };
         let mut out = Vec::new();
-        if exists(directory) {
-            let hwcaps = format!("{directory}/glibc-hwcaps");
-            if !self.musl && self.machine == Machine::X86_64 && exists(&hwcaps) {
-                out.extend(cpu_levels().iter().map(|level| format!("{hwcaps}/{level}")));
+        if let Some(own) = canonical(directory) {
+            if !self.musl && self.machine == Machine::X86_64 {
+                let hwcaps = format!("{own}/glibc-hwcaps");
+                let levels = if canonical(&hwcaps).is_some() {
+                    cpu_levels()
+                } else {
+                    &[]
+                };
+                for level in levels {
+                    let spelled = format!("{directory}/glibc-hwcaps/{level}");
+                    out.extend(canonical(&format!("{hwcaps}/{level}")).map(|own| (spelled, own)));
+                }
             }
-            out.push(directory.to_owned());
+            out.push((directory.to_owned(), own));
         }
-        self.known.insert(directory.to_owned(), out.clone());
+        let out = Rc::new(out);
+        self.known.insert(directory.to_owned(), Rc::clone(&out));
         out
     }
 }

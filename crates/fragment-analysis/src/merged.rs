@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use fragment_sys::root::{Kind, Root};
+use fragment_types::catalogue::SonameProvider;
 use fragment_types::manifest::{Machine, NeededSoname};
 use fragment_types::path::merged_usr;
 use fragment_types::{Catalogue, CatalogueError, ComponentIndex, ComponentName};
@@ -49,6 +50,9 @@ pub enum MergedProblem {
     /// It is built for another C library.
     #[error("is built for another C library ({0})")]
     ForeignLibc(String),
+    /// It is one half of a C library, and the component's half is of another release: loader and libc share private data.
+    #[error("is of another release of the C library than the component's other half of it, {0}")]
+    OtherRelease(String),
     /// It is no sound ELF file.
     #[error("is damaged: {0}")]
     Damaged(String),
@@ -97,12 +101,63 @@ pub fn check_merged(
             }
         }
     }
+    mismatches.extend(mixed_libc(root, library, chosen, task)?);
     mismatches.sort_by(|a, b| (&a.component, &a.soname).cmp(&(&b.component, &b.soname)));
     if mismatches.is_empty() {
         Ok(())
     } else {
         Err(MergedError::Mismatch(mismatches))
     }
+}
+
+/// glibc's loader and libc, which only work in the same release; the path is the one that programs name in PT_INTERP.
+const LOADER: (&str, &str) = ("ld-linux-x86-64.so.2", "/lib64/ld-linux-x86-64.so.2");
+const LIBC: &str = "libc.so.6";
+
+/// A bundle that holds one of loader and libc, where a component of another release supplies the other. Symbol versions do not
+/// show it (`GLIBC_PRIVATE` is in every release), but the set of versions that either defines names the release.
+fn mixed_libc(
+    root: &Root,
+    library: &dyn Catalogue,
+    chosen: &[ComponentIndex],
+    task: &Task,
+) -> Result<Option<MergedMismatch>, CatalogueError> {
+    let machine = Machine::X86_64;
+    let need = NeededSoname {
+        soname: LIBC.to_owned(),
+        machine,
+        versions: BTreeSet::new(),
+    };
+    let libc = winner(root, library, chosen, task, &need)?;
+    let paths = [LOADER.1, "/usr/lib64/ld-linux-x86-64.so.2"];
+    let loader = paths
+        .iter()
+        .find_map(|path| root.lookup(path).ok().flatten())
+        .map(|found| found.path);
+    let (soname, path, other) = match (libc, loader) {
+        (Some(libc), None) => (LIBC, libc, LOADER.0),
+        (None, Some(loader)) => (LOADER.0, loader, LIBC),
+        _ => return Ok(None),
+    };
+    let Ok(own) = parsed(root, &path) else {
+        return Ok(None);
+    };
+    let providers = library.providing_soname(soname)?;
+    let same_role = |provider: &&SonameProvider| {
+        chosen.contains(&provider.component) && provider.machine == machine && provider.public
+    };
+    let Some(provider) = providers.iter().find(same_role) else {
+        return Ok(None);
+    };
+    if own.versions_defined == provider.versions {
+        return Ok(None);
+    }
+    Ok(Some(MergedMismatch {
+        component: library.component(provider.component)?.name,
+        soname: soname.to_owned(),
+        path,
+        problem: MergedProblem::OtherRelease(other.to_owned()),
+    }))
 }
 
 /// The bundle's file that the loader takes for a soname, if it is the bundle's.
@@ -118,17 +173,20 @@ fn winner(
     let mut providers = None;
     for directory in loader.public_directories() {
         let path = format!("{directory}/{}", need.soname);
-        if let Ok(Some(found)) = root.lookup(&path)
-            && found.kind == Kind::File
-            && parsed(root, &found.path).map_or(true, |elf| elf.machine == need.machine)
-        {
-            return Ok(Some(found.path));
+        let merged = merged_usr(&path);
+        // Where the bundle has no /lib, core's link makes it /usr/lib in the composed root.
+        for path in [path.as_str(), merged.as_ref()] {
+            if let Ok(Some(found)) = root.lookup(path)
+                && found.kind == Kind::File
+                && parsed(root, &found.path).map_or(true, |elf| elf.machine == need.machine)
+            {
+                return Ok(Some(found.path));
+            }
         }
         let providers = match &mut providers {
             Some(providers) => providers,
             none => none.insert(library.providing_soname(&need.soname)?),
         };
-        let merged = merged_usr(&path);
         if providers.iter().any(|provider| {
             let directory = provider
                 .path

@@ -1,23 +1,19 @@
 //! What the kernel does with an executable file: interpreters of scripts, program interpreters and libraries of ELF files.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use fragment_sys::root::{Found, Kind};
-use fragment_types::manifest::NeededSoname;
 use fragment_types::plan::EntryKind;
 use fragment_types::{EvidenceKind, Need};
 
 use crate::analyser::{Analyser, Context, OwnFile, Place};
 use crate::elf::{self, Elf, ElfError, ElfKind, FileSource};
 use crate::env_command;
-use crate::error::{AnalysisError, list};
-use crate::loader::{self, Loader, User};
+use crate::error::AnalysisError;
+use crate::libraries::{Object, Program, directory};
+use crate::loader::Loader;
 use crate::shebang::{self, Line, Shebang};
 use crate::words::{Word, file_name, wrapper};
-
-/// Most shared objects of one program.
-const MAX_OBJECTS: usize = 512;
 
 /// How a program file is come by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,34 +22,6 @@ pub(crate) enum Role {
     Program,
     /// The interpreter of that many scripts, one inside the other.
     Interpreter(usize),
-}
-
-/// An object of a program, in the order in which the loader loads them.
-struct Object {
-    elf: Rc<Elf>,
-    /// Path by which it was opened.
-    path: String,
-    origin: String,
-    /// The object that loaded it.
-    loader: Option<usize>,
-    context: Context,
-}
-
-/// A dynamically linked program, as its libraries see it.
-struct Program<'p> {
-    interpreter: &'p str,
-    /// Whether the interpreter is the bundle's own file.
-    own_interpreter: bool,
-    /// Whether its private libraries speak for the application.
-    speaks: bool,
-}
-
-/// What became of a soname.
-enum Loaded {
-    /// A library of the bundle.
-    Here(usize),
-    /// The loader itself, or a library that a component has to supply.
-    Elsewhere,
 }
 
 impl Analyser<'_> {
@@ -72,7 +40,8 @@ impl Analyser<'_> {
         let first_time = self.enter(&format!("program {}", found.path), context);
         match shebang::parse(&prefix) {
             Line::Script(line) => {
-                if first_time {
+                // Scripts that interpret one another in a circle are counted, not passed over.
+                if first_time || matches!(role, Role::Interpreter(1..)) {
                     self.script(found, &line, role, context)?;
                 }
                 Ok(EntryKind::Script)
@@ -345,7 +314,8 @@ impl Analyser<'_> {
         self.libraries(&program, object, loader)
     }
 
-    fn own_file(&mut self, found: &Found, speaks: bool, context: &Context) {
+    /// Remembers a file of the bundle that belongs to the application.
+    pub(crate) fn own_file(&mut self, found: &Found, speaks: bool, context: &Context) {
         let new = OwnFile {
             found: found.clone(),
             chain: context.chain.clone(),
@@ -358,144 +328,6 @@ impl Analyser<'_> {
         entry.speaks |= speaks;
     }
 
-    /// Follows DT_NEEDED breadth first, as the loader does.
-    fn libraries(
-        &mut self,
-        program: &Program<'_>,
-        object: Object,
-        mut loader: Loader<'_>,
-    ) -> Result<(), AnalysisError> {
-        let interpreter = file_name(program.interpreter);
-        let mut objects = vec![object];
-        let mut loaded: BTreeMap<String, Loaded> = BTreeMap::new();
-        let mut at = 0;
-        while at < objects.len() {
-            let user = Rc::clone(&objects[at].elf);
-            for soname in &user.needed {
-                if soname == interpreter || loader.is_musl() && loader::is_inside_musl(soname) {
-                    continue;
-                }
-                if !loaded.contains_key(soname) {
-                    let state = match self.load(soname, at, &objects, program, &mut loader)? {
-                        None => Loaded::Elsewhere,
-                        Some(object) => Loaded::Here(place(&mut objects, object)?),
-                    };
-                    if let Loaded::Here(index) = state
-                        && let Some(name) = &objects[index].elf.soname
-                    {
-                        loaded.entry(name.clone()).or_insert(Loaded::Here(index));
-                    }
-                    loaded.insert(soname.clone(), state);
-                }
-                let library = match loaded.get(soname) {
-                    Some(Loaded::Here(index)) => Some(&objects[*index]),
-                    _ => None,
-                };
-                self.soname(soname, &objects[at], library, program)?;
-            }
-            at += 1;
-        }
-        Ok(())
-    }
-
-    /// The library of the bundle that the loader would take for `soname`.
-    fn load(
-        &mut self,
-        soname: &str,
-        user: usize,
-        objects: &[Object],
-        program: &Program<'_>,
-        loader: &mut Loader<'_>,
-    ) -> Result<Option<Object>, AnalysisError> {
-        let mut users = Vec::new();
-        let mut next = Some(user);
-        while let Some(index) = next {
-            let object = &objects[index];
-            users.push(User {
-                elf: &object.elf,
-                origin: &object.origin,
-            });
-            next = object.loader;
-        }
-        let of = &objects[user];
-        for (path, found) in loader.candidates(soname, &users) {
-            let elf = self.elf(&found.path)?;
-            // A library of another machine is passed over (`open_verify` in elf/dl-load.c).
-            if (elf.machine, elf.is_64) != (of.elf.machine, of.elf.is_64) {
-                continue;
-            }
-            let context = of.context.with(EvidenceKind::Needed, &of.path, soname);
-            let public = loader
-                .public_directories()
-                .iter()
-                .any(|dir| dir == directory(&path));
-            self.own_file(&found, program.speaks && !public, &context);
-            let origin = directory(&path).to_owned();
-            return Ok(Some(Object {
-                elf,
-                path,
-                origin,
-                loader: Some(user),
-                context,
-            }));
-        }
-        Ok(None)
-    }
-
-    /// Notes that a soname is needed, and checks the symbol versions of the library that will be loaded.
-    fn soname(
-        &mut self,
-        soname: &str,
-        user: &Object,
-        library: Option<&Object>,
-        program: &Program<'_>,
-    ) -> Result<(), AnalysisError> {
-        let versions = user
-            .elf
-            .versions_needed
-            .get(soname)
-            .cloned()
-            .unwrap_or_default();
-        let detail = if versions.is_empty() {
-            soname.to_owned()
-        } else {
-            format!("{soname} ({})", list(&versions))
-        };
-        let context = user.context.with(EvidenceKind::Needed, &user.path, detail);
-        let (musl, interpreter) = (loader::is_musl(program.interpreter), program.interpreter);
-        if let Some(library) = library {
-            let defined = &library.elf.versions_defined;
-            let missing: BTreeSet<String> = versions.difference(defined).cloned().collect();
-            // Without any definition the loader only warns; musl knows no versions.
-            if !musl && !defined.is_empty() && !missing.is_empty() {
-                let error = AnalysisError::SymbolVersion {
-                    user: user.path.clone(),
-                    soname: soname.to_owned(),
-                    path: library.path.clone(),
-                    missing,
-                };
-                self.tolerate(&context, Err::<(), _>(error))?;
-            }
-        } else if musl && program.own_interpreter && self.in_library(interpreter)?.is_none() {
-            let error = AnalysisError::ForeignLibc {
-                user: user.path.clone(),
-                soname: soname.to_owned(),
-                interpreter: interpreter.to_owned(),
-            };
-            self.tolerate(&context, Err::<(), _>(error))?;
-            return Ok(());
-        }
-        let machine = user.elf.machine;
-        let need = Need::Soname(NeededSoname {
-            soname: soname.to_owned(),
-            machine,
-            versions,
-        });
-        let here = library.map(|library| library.path.clone());
-        self.ledger.add(need, context.strength, here, context.chain);
-        Ok(())
-    }
-
     /// Looks into a program that words name.
     pub(crate) fn program_of_words(
         &mut self,
@@ -504,25 +336,5 @@ impl Analyser<'_> {
     ) -> Result<(), AnalysisError> {
         let result = self.program(found, Role::Program, context);
         self.tolerate(context, result).map(drop)
-    }
-}
-
-/// Index of an object among those loaded; a file that is loaded already, by another name, is taken again.
-fn place(objects: &mut Vec<Object>, object: Object) -> Result<usize, AnalysisError> {
-    if let Some(known) = objects.iter().position(|other| other.path == object.path) {
-        return Ok(known);
-    }
-    if objects.len() >= MAX_OBJECTS {
-        let (path, limit) = (objects[0].path.clone(), MAX_OBJECTS);
-        return Err(AnalysisError::TooManyLibraries { path, limit });
-    }
-    objects.push(object);
-    Ok(objects.len() - 1)
-}
-
-fn directory(path: &str) -> &str {
-    match path.rsplit_once('/') {
-        Some(("", _)) | None => "/",
-        Some((directory, _)) => directory,
     }
 }

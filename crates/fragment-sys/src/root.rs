@@ -21,6 +21,12 @@ pub use found::{End, Entry, Found, Kind, Link, Trace};
 /// How many symbolic links the kernel follows in one look-up (path_resolution(7)).
 pub const MAX_LINKS: usize = 40;
 
+/// How many links are followed before a path is walked step by step.
+const QUICK_LINKS: usize = 4;
+
+/// Largest buffer that is made before a file's size is known.
+const READ_AHEAD: usize = 64 << 10;
+
 /// How often a look-up that raced with a rename is tried again (openat2(2), EAGAIN).
 const RETRIES: usize = 16;
 
@@ -83,11 +89,14 @@ impl Root {
     /// # Errors
     /// `EACCES`, `ELOOP` and `ENOTDIR` are told apart.
     pub fn lookup(&self, path: &str) -> Result<Option<Found>, RootError> {
-        // Most paths hold no link: one openat2 answers both what it is and that its spelling is canonical.
-        if let Some(plain) = canonical_spelling(path) {
-            match self.stat_no_links(&plain) {
+        // Most paths hold no link, or one in their last component (`libx.so.1`): that takes one openat2 or three, and the
+        // spelling that was asked for is the canonical one. Everything else is walked.
+        let mut plain = canonical_spelling(path);
+        for _ in 0..QUICK_LINKS {
+            let Some(spelling) = plain.take() else { break };
+            match self.stat_no_links(&spelling) {
                 Ok(found) => return Ok(found),
-                Err(Errno::LOOP) => {}
+                Err(Errno::LOOP) => plain = self.follow_last(&spelling)?,
                 Err(errno) => return Err(self.error("look up", path, errno)),
             }
         }
@@ -95,6 +104,20 @@ impl Root {
             End::Found(found) => Ok(Some(found)),
             End::Missing(_) => Ok(None),
         }
+    }
+
+    /// Where the link `path` points if it is the only link on its way and its target is plain.
+    fn follow_last(&self, path: &str) -> Result<Option<String>, RootError> {
+        match self.stat_last(path) {
+            Ok(Some(found)) if found.kind == Kind::Symlink => {}
+            _ => return Ok(None),
+        }
+        let target = self.read_link(path)?;
+        if target.starts_with('/') {
+            return Ok(canonical_spelling(&target));
+        }
+        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+        Ok(canonical_spelling(&format!("{parent}/{target}")))
     }
 
     /// What `path` is, a link in its last component not followed. `None` when it does not exist.
@@ -216,9 +239,10 @@ impl Root {
     /// # Errors
     /// As [`Root::open_file`].
     pub fn read_prefix(&self, path: &str, limit: usize) -> Result<Vec<u8>, RootError> {
-        let mut bytes = Vec::new();
-        self.open_file(path)?
-            .take(limit as u64)
+        // One read, mostly: a buffer of the full size and one more byte to see the end.
+        let file = self.open_file(path)?;
+        let mut bytes = Vec::with_capacity(limit.min(READ_AHEAD) + 1);
+        file.take(limit as u64)
             .read_to_end(&mut bytes)
             .map_err(|source| RootError::Io {
                 operation: "read",

@@ -11,6 +11,9 @@ use super::ElfError;
 /// Bytes read around a small request: tables are walked entry by entry.
 const WINDOW: u64 = 4096;
 
+/// Bytes at the beginning that are read at once.
+const HEAD: u64 = 16 << 10;
+
 /// Something with bytes at offsets.
 pub trait Source {
     /// Number of bytes.
@@ -64,6 +67,34 @@ impl Source for FileSource {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(buffer, offset)
+    }
+}
+
+/// A source whose beginning is in memory: file header, program headers, interpreter, and in most files the dynamic strings
+/// and symbol versions lie there, and a file opened is then read twice and not ten times.
+pub(super) struct Headed<'s> {
+    source: &'s dyn Source,
+    head: Vec<u8>,
+}
+
+impl<'s> Headed<'s> {
+    pub(super) fn new(source: &'s dyn Source) -> Result<Self, ElfError> {
+        let mut head = vec![0; source.size().min(HEAD) as usize];
+        source.read_at(0, &mut head).map_err(ElfError::Read)?;
+        Ok(Self { source, head })
+    }
+}
+
+impl Source for Headed<'_> {
+    fn size(&self) -> u64 {
+        self.source.size()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        if offset.saturating_add(buffer.len() as u64) <= self.head.len() as u64 {
+            return self.head.as_slice().read_at(offset, buffer);
+        }
+        self.source.read_at(offset, buffer)
     }
 }
 
