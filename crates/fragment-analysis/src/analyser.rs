@@ -41,7 +41,11 @@ impl Context {
             source: source.to_owned(),
             detail: detail.into(),
         };
-        if next.chain.last() != Some(&step) {
+        let told = next
+            .chain
+            .last()
+            .is_some_and(|last| (&last.source, &last.detail) == (&step.source, &step.detail));
+        if !told {
             next.chain.push(step);
         }
         next

@@ -12,6 +12,7 @@ use crate::analyser::{Analyser, Context, OwnFile};
 use crate::elf::{self, FileSource};
 use crate::error::AnalysisError;
 use crate::rules;
+use crate::words::file_name;
 
 /// Largest file that is hashed, in bytes. Path and size match already when it comes to that.
 const MAX_HASHED: u64 = 256 << 20;
@@ -19,8 +20,10 @@ const MAX_HASHED: u64 = 256 << 20;
 impl Analyser<'_> {
     /// Owners and imports of the application's own files. Both can only add to a composition, so this is for thin bundles.
     ///
-    /// Imports are asked only of files that no component holds: what a known file needs, its component's requirements say
-    /// better (bash imports `getaddrinfo`, and yet needs no network).
+    /// Imports say little (`connect` is imported by programs that only speak to a local socket, and by shells), so they are
+    /// asked only of programs that the library does not know, neither the file nor a command of that name: of known ones, the
+    /// recipes and requirements of components tell better what they need. bash imports `getaddrinfo`, and is no reason for a
+    /// resolver.
     pub(crate) fn own_files(&mut self) -> Result<(), AnalysisError> {
         let own: Vec<OwnFile> = self.own.values().cloned().collect();
         for file in own {
@@ -29,7 +32,9 @@ impl Analyser<'_> {
                 chain: file.chain.clone(),
                 depth: 0,
             };
-            if !self.owner(&file, &context)? && file.speaks {
+            let known = self.owner(&file, &context)?;
+            let name = file_name(&file.found.path);
+            if !known && file.speaks && self.library.providing_command(name)?.is_empty() {
                 let result = self.symbols(&file, &context);
                 self.tolerate(&context, result)?;
             }

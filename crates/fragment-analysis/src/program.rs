@@ -91,7 +91,7 @@ impl Analyser<'_> {
         let interpreter = String::from_utf8_lossy(&line.interpreter).into_owned();
         let argument = line.argument.as_deref().map(String::from_utf8_lossy);
         let shown = match &argument {
-            Some(argument) => format!("#!{interpreter} {argument}"),
+            Some(argument) => format!("#!{interpreter} {}", without_values(argument)),
             None => format!("#!{interpreter}"),
         };
         let context = context
@@ -337,4 +337,13 @@ impl Analyser<'_> {
         let result = self.program(found, Role::Program, context);
         self.tolerate(context, result).map(drop)
     }
+}
+
+/// The argument of a `#!` line for an evidence: `env -S NAME=VALUE prog` sets variables, whose values are not shown.
+fn without_values(argument: &str) -> String {
+    let word = |word: &str| match word.split_once('=') {
+        Some((name, _)) if !name.starts_with("--") => format!("{name}=…"),
+        _ => word.to_owned(),
+    };
+    argument.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }

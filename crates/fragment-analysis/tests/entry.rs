@@ -170,6 +170,16 @@ fn scripts_need_their_interpreters() {
         assert_eq!(missing(&analysis), expected, "{text}");
         assert_eq!(analysis.entry.kind, EntryKind::Script);
     }
+    let rootfs = Rootfs::new();
+    rootfs.program(
+        "/run",
+        "#!/usr/bin/env -S TOKEN=s3cret sh -c 'T=s3cret x'\n",
+    );
+    let text = format!("{:?}", rootfs.analyse(&["/run"]).unwrap());
+    assert!(
+        text.contains("TOKEN=…") && !text.contains("s3cret"),
+        "{text}"
+    );
 }
 
 #[test]

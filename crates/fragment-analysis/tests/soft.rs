@@ -362,6 +362,16 @@ fn known_programs_bring_their_component_and_no_guesses() {
         !missing.iter().any(|label| label.contains("capability")),
         "{missing:?}"
     );
+    // Another place, and so perhaps another program; but a command of that name is known, and its imports are not asked.
+    rootfs.program("/opt/app", &content);
+    let analysis = rootfs
+        .analyse_with(&task(&["/opt/app"], &[]), &library)
+        .unwrap();
+    let labels = support::missing(&analysis);
+    assert!(
+        !labels.iter().any(|label| label.starts_with("soft")),
+        "{labels:?}"
+    );
     // The same size and path with another content is another file.
     let mut other = content;
     *other.last_mut().unwrap() ^= 1;
