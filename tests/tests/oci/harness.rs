@@ -51,6 +51,10 @@ fn the_leftover_check_sees_processes_by_their_environment() {
         .bare()
         .args(["1000"]);
     let mut sleeper = call.command().spawn().unwrap();
+    // exec shows the new environment a moment after spawn returns
+    child::until("the process has its environment", || {
+        !leftovers::processes(&scene.id).is_empty()
+    });
     let found = leftovers::processes(&scene.id);
     sleeper.kill().unwrap();
     sleeper.wait().unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fragment_tests::{Scene, child};
+use fragment_tests::{Call, Scene, child};
 
 #[test]
 fn twenty_containers_from_four_threads() {
@@ -61,20 +61,22 @@ fn one_id_created_by_many_at_once_exists_once() {
     scene.delete();
 }
 
-/// Kills `verb` after a time, for many times that cover its whole duration, and cleans up as an engine does.
-fn killed_in_the_middle(scene: &Scene, turns: u32) {
+/// Kills the call that `call` makes after a time, for `turns` times that cover its whole duration, in a scene that
+/// `prepare` has prepared, and cleans up as an engine does.
+fn killed_in_the_middle(scene: &Scene, turns: u32, prepare: impl Fn(), call: impl Fn() -> Call) {
+    prepare();
     let started = Instant::now();
-    scene.create().ok();
+    call().output().ok();
     let duration = started.elapsed();
     scene.delete();
     scene.nothing_left();
     for turn in 0..turns {
-        let mut create = scene.create_call(&[]).command().spawn().unwrap();
+        prepare();
+        let mut child = call().command().spawn().unwrap();
         let delay = duration * turn / turns;
-        let finished = child::wait(&mut create, delay);
-        if finished.is_none() {
-            create.kill().unwrap();
-            create.wait().unwrap();
+        if child::wait(&mut child, delay).is_none() {
+            child.kill().unwrap();
+            child.wait().unwrap();
         }
         scene.delete();
         let left = scene.leftovers();
@@ -93,7 +95,46 @@ fn a_create_killed_at_any_time_is_cleaned_up_by_delete_force() {
         scene,
         "runc 1.1 forgets the cgroups of a create that was killed before it wrote its state"
     );
-    killed_in_the_middle(&scene, 60);
+    killed_in_the_middle(&scene, 60, || {}, || scene.create_call(&[]));
+}
+
+#[test]
+fn a_run_killed_at_any_time_is_cleaned_up_by_delete_force() {
+    let scene = Scene::new();
+    unless_runc!(
+        scene,
+        "runc 1.1 forgets the cgroups of a run that was killed before it wrote its state"
+    );
+    killed_in_the_middle(&scene, 60, || {}, || scene.run_call(&[]));
+}
+
+#[test]
+fn a_start_killed_at_any_time_is_cleaned_up_by_delete_force() {
+    let scene = Scene::sleeper();
+    let create = || {
+        scene.create().ok();
+    };
+    killed_in_the_middle(&scene, 20, create, || scene.call(["start", &scene.id]));
+}
+
+#[test]
+fn a_delete_killed_at_any_time_is_finished_by_delete_force() {
+    let scene = Scene::sleeper();
+    let up = || {
+        scene.up();
+    };
+    killed_in_the_middle(&scene, 30, up, || {
+        scene.call(["delete", "--force", &scene.id])
+    });
+}
+
+#[test]
+fn an_exec_killed_at_any_time_leaves_nothing_once_the_container_is_deleted() {
+    let scene = Scene::sleeper();
+    let up = || {
+        scene.up();
+    };
+    killed_in_the_middle(&scene, 20, up, || scene.exec_call(&[], &["true"]));
 }
 
 #[test]
