@@ -14,7 +14,7 @@ use crate::signal::SignalNumber;
 use crate::state::{Status, settled_status};
 
 /// How long a killed process may take to end.
-const DEATH: Duration = Duration::from_secs(10);
+pub(crate) const DEATH: Duration = Duration::from_secs(10);
 
 impl Runtime {
     /// Removes a container and everything it has on the host; gives back what its creator left in the record.

@@ -13,9 +13,11 @@ pub(crate) enum ProgramError {
     NotInPath(String),
     #[error("exec: {0:?}: stat {0}: no such file or directory")]
     Missing(String),
+    #[error("exec: {0:?}: stat {0}: not a directory")]
+    BelowFile(String),
     #[error("exec: {0:?}: permission denied")]
     Permission(String),
-    #[error("exec: {0:?}: is a directory")]
+    #[error("exec: {0:?}: is a directory: permission denied")]
     Directory(String),
     #[error("exec: {0:?}: {1}")]
     Other(String, Errno),
@@ -29,7 +31,8 @@ pub(crate) fn find(command: &str, path: Option<&str>) -> Result<PathBuf, Program
         let file = PathBuf::from(command);
         return match executable(&file) {
             Ok(()) => Ok(file),
-            Err(Errno::NOENT | Errno::NOTDIR) => Err(ProgramError::Missing(command.to_owned())),
+            Err(Errno::NOENT) => Err(ProgramError::Missing(command.to_owned())),
+            Err(Errno::NOTDIR) => Err(ProgramError::BelowFile(command.to_owned())),
             Err(Errno::ACCESS) => Err(ProgramError::Permission(command.to_owned())),
             Err(Errno::ISDIR) => Err(ProgramError::Directory(command.to_owned())),
             Err(errno) => Err(ProgramError::Other(command.to_owned(), errno)),
@@ -119,6 +122,6 @@ mod tests {
         let data = dir.path().join("data");
         assert!(text(data.to_str().unwrap(), None).ends_with("permission denied"));
         let sub = dir.path().join("dir");
-        assert!(text(sub.to_str().unwrap(), None).ends_with("is a directory"));
+        assert!(text(sub.to_str().unwrap(), None).ends_with("is a directory: permission denied"));
     }
 }

@@ -114,8 +114,9 @@ impl Place {
         }
         let mut attempts = 0;
         loop {
-            private_directories(&self.root.join(OURS))?;
-            match DirBuilder::new().mode(0o700).create(self.ours()) {
+            let made = private_directories(&self.root.join(OURS))
+                .and_then(|()| DirBuilder::new().mode(0o700).create(self.ours()));
+            match made {
                 Ok(()) => break,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists()),
                 // the delete of what was the last container has just removed the directory above
@@ -295,18 +296,11 @@ pub(crate) fn replace(path: &Path, text: &[u8], mode: u32) -> Result<(), LaunchE
 }
 
 /// Makes the state directory, closed to others: it names bundles and holds sockets that start containers.
-fn private_directories(path: &Path) -> Result<(), LaunchError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(LaunchError::io("create", path))?;
-    let metadata = fs::metadata(path).map_err(LaunchError::io("read", path))?;
-    if metadata.uid() == rustix::process::geteuid().as_raw() {
+fn private_directories(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    if fs::metadata(path)?.uid() == rustix::process::geteuid().as_raw() {
         return Ok(());
     }
     // in a directory of somebody else's making every path of ours could be replaced under us
-    Err(LaunchError::io("use", path)(
-        io::ErrorKind::PermissionDenied.into(),
-    ))
+    Err(io::ErrorKind::PermissionDenied.into())
 }

@@ -67,7 +67,7 @@ pub struct CreateOptions {
     /// For `run` in the foreground: do not reap the container's orphans.
     pub no_subreaper: bool,
     /// For `run` in the foreground: how long the program may run; then it is killed and the exit code is 124, as by timeout(1).
-    pub limit: Option<Duration>,
+    pub time_limit: Option<Duration>,
 }
 
 impl CreateOptions {
@@ -85,7 +85,7 @@ impl CreateOptions {
             detach: false,
             keep: false,
             no_subreaper: false,
-            limit: None,
+            time_limit: None,
         }
     }
 }
@@ -123,6 +123,12 @@ impl Runtime {
         }
     }
 
+    /// Whether there is a container of this name, whatever its state.
+    #[must_use]
+    pub fn exists(&self, id: &ContainerId) -> bool {
+        self.place(id).exists()
+    }
+
     /// A directory of this container alone, which goes with it: for what a composition makes beside the bundle. It is made
     /// by create.
     #[must_use]
@@ -130,7 +136,9 @@ impl Runtime {
         self.place(id).ours()
     }
 
-    pub(crate) fn root(&self) -> &Path {
+    /// The state directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
         &self.root
     }
 
@@ -187,7 +195,7 @@ impl Runtime {
         let finish = || {
             let relay = console.map(Console::accept).transpose()?;
             self.start(&options.id)?;
-            foreground.wait(init, relay, options.limit)
+            foreground.wait(init, relay, options.time_limit)
         };
         let code = finish().inspect_err(|_| self.abandon(&options.id))?;
         if !options.keep {

@@ -4,13 +4,13 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// A signal's number: 1 to 64 on Linux, real-time signals included.
+/// A signal's number: 1 to 64 on Linux, real-time signals included; 0 only asks whether the process is there (kill(2)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignalNumber(i32);
 
 /// A word that names no signal.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("unknown signal {0:?}; use a name such as TERM or SIGRTMIN+3, or a number from 1 to 64")]
+#[error("unknown signal {0:?}; use a name such as TERM or SIGRTMIN+3, or a number from 0 to 64")]
 pub struct SignalError(String);
 
 const NAMES: [&str; 31] = [
@@ -39,7 +39,7 @@ impl FromStr for SignalNumber {
         let unknown = || SignalError(text.to_owned());
         let last = fragment_sys::signal::last_real_time();
         if let Ok(number) = text.parse::<i32>() {
-            return if (1..=last).contains(&number) {
+            return if (0..=last).contains(&number) {
                 Ok(Self(number))
             } else {
                 Err(unknown())
@@ -88,6 +88,7 @@ mod tests {
     #[test]
     fn names_and_numbers() {
         for (text, number) in [
+            ("0", 0),
             ("9", 9),
             ("KILL", 9),
             ("SIGKILL", 9),
@@ -109,7 +110,6 @@ mod tests {
         }
         for bad in [
             "",
-            "0",
             "-1",
             "65",
             "SIG",

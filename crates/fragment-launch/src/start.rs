@@ -2,6 +2,7 @@
 
 use libcontainer::notify_socket::{NOTIFY_FILE, NotifySocket};
 
+use crate::delete::DEATH;
 use crate::error::LaunchError;
 use crate::hook;
 use crate::id::ContainerId;
@@ -36,9 +37,22 @@ impl Runtime {
         // without the lock: a hook may ask for the container's state, or stop it
         hook::run_poststart(&record).inspect_err(|_| {
             // config.md: a failed poststart hook stops the container
-            let _ = self.kill(id, SignalNumber::KILL, false);
+            if let Err(error) = stop(&record) {
+                tracing::warn!("stop container {id}: {error}");
+            }
         })
     }
+}
+
+/// Kills the first process and waits for its end.
+fn stop(record: &Record) -> std::io::Result<()> {
+    if let Some(init) = record.init
+        && let Some(handle) = init.open()?
+    {
+        handle.signal(SignalNumber::KILL.raw())?;
+        handle.wait(DEATH)?;
+    }
+    Ok(())
 }
 
 fn notify(place: &Place, record: &Record) -> Result<(), LaunchError> {

@@ -115,7 +115,9 @@ impl Drop for SignalFile {
 /// # Errors
 /// As sigprocmask(2).
 pub fn restore_for_exec() -> io::Result<()> {
-    for number in (1..=libc::SIGRTMAX()).filter(|number| ![libc::SIGHUP, libc::SIGINT].contains(number)) {
+    for number in
+        (1..=libc::SIGRTMAX()).filter(|number| ![libc::SIGHUP, libc::SIGINT].contains(number))
+    {
         set_default(number);
     }
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
@@ -138,9 +140,32 @@ pub fn keep_children() {
 }
 
 fn set_default(number: libc::c_int) {
-    // SAFETY: SIG_DFL installs no handler; numbers that cannot be changed (SIGKILL, SIGSTOP, the C library's own) are errors
-    // without effect.
-    unsafe { libc::signal(number, libc::SIG_DFL) };
+    /// The kernel's own structure (rt_sigaction(2)): the C library's call refuses the two signals it keeps for itself, and
+    /// those can have been ignored by a caller too.
+    #[repr(C)]
+    struct Action {
+        handler: libc::sighandler_t,
+        flags: libc::c_ulong,
+        restorer: usize,
+        mask: u64,
+    }
+    let action = Action {
+        handler: libc::SIG_DFL,
+        flags: 0,
+        restorer: 0,
+        mask: 0,
+    };
+    // SAFETY: SIG_DFL installs no handler; the structure has the layout and the mask the size the kernel expects. Signals
+    // that cannot be changed (SIGKILL, SIGSTOP) are errors without effect.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            number,
+            &raw const action,
+            std::ptr::null_mut::<Action>(),
+            size_of::<u64>(),
+        )
+    };
 }
 
 /// Sends `signal`, which may be a real-time one, to the process a pidfd refers to (pidfd_send_signal(2)): no pid is looked
