@@ -20,7 +20,7 @@ impl Progress for Lines {
             Event::BaseStarted => eprintln!("{at:7.1}  clean root: making"),
             Event::BaseFinished => eprintln!("{at:7.1}  clean root: ready"),
             Event::Phase { component, phase } => {
-                eprintln!("{at:7.1}  {component}: {}", phase.as_str())
+                eprintln!("{at:7.1}  {component}: {}", phase.as_str());
             }
             Event::Finished {
                 component,

@@ -14,7 +14,7 @@ use crate::part::{Base, Fresh, Origin, Part};
 use crate::pool;
 use crate::progress::{Event, Phase, Progress};
 use crate::record::{Files, key};
-use crate::resolve::{Parts, Resolved, candidates, closure, resolve};
+use crate::resolve::{Parts, Resolved, closure, held, resolve};
 use crate::workspace::Workspace;
 
 /// How a build goes about it.
@@ -158,10 +158,11 @@ impl Build<'_> {
             }
             for part in self.parts.values() {
                 if let Origin::Fresh(fresh) = &part.origin {
-                    let more = candidates(part, fresh, self.library, &self.parts)?;
+                    let held = held(part, fresh, self.library, &self.parts)?;
+                    let candidates = held.into_iter().flat_map(|h| h.by);
                     pending
                         .names
-                        .extend(more.into_iter().filter(|n| !self.parts.contains_key(n)));
+                        .extend(candidates.filter(|n| !self.parts.contains_key(n)));
                 }
             }
             if pending.names.is_empty() {
@@ -261,7 +262,7 @@ impl Build<'_> {
                 progress.event(&Event::Phase {
                     component: name,
                     phase: Phase::Cut,
-                })
+                });
             };
             Fresh::make(name, library, workspace, base, &cutting)
         })?;
@@ -382,7 +383,7 @@ impl Build<'_> {
             let mut requires = part.requires.clone();
             match &part.origin {
                 Origin::Reused(manifest) => {
-                    requires.extend(manifest.requires.components.iter().cloned())
+                    requires.extend(manifest.requires.components.iter().cloned());
                 }
                 Origin::Fresh(_) => {
                     requires.extend(

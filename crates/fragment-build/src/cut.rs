@@ -73,10 +73,11 @@ pub(crate) fn cut(name: &ComponentName, library: &Library, at: Installation<'_>)
     }
     take_alternatives(at, &mut tree)?;
     take_generated(name, recipe, at, &mut tree, &mut named)?;
+    let python = recipe.modules.get("python3").map_or(&[][..], Vec::as_slice);
     tree.entries.retain(|path, _| {
         let cut = (glob::any(&defaults.exclude, path) && !named.contains(path))
             || glob::any(&recipe.exclude, path);
-        !cut && (recipe.modules.contains_key("python3") || !is_bytecode(path))
+        !cut && (!is_bytecode(path) || is_below(path, python))
     });
     for (path, spec) in &recipe.files {
         // the links of a merged-/usr root are themselves what core makes
@@ -165,6 +166,13 @@ fn is_bytecode(path: &str) -> bool {
     path.ends_with("/__pycache__") || path.contains("/__pycache__/")
 }
 
+fn is_below(path: &str, directories: &[String]) -> bool {
+    directories.iter().any(|d| {
+        path.strip_prefix(d.as_str())
+            .is_some_and(|rest| rest.starts_with('/'))
+    })
+}
+
 fn take_slices(
     name: &ComponentName,
     recipe: &Recipe,
@@ -236,20 +244,24 @@ fn take_made(at: Installation<'_>, tree: &mut Tree) -> Result<BTreeSet<String>> 
     Ok(made)
 }
 
-/// The package manager's own state is never content, whatever the recipes exclude.
+/// State of the installation itself is never content, whatever the recipes exclude: it differs from one to the next.
 fn is_state(path: &str) -> bool {
-    [
-        "/var/lib/dpkg/",
-        "/var/lib/apt/",
-        "/var/cache/apt/",
-        "/proc/",
-        "/sys/",
+    const STATE: [&str; 13] = [
         "/dev/",
+        "/proc/",
         "/run/",
+        "/sys/",
         "/tmp/",
-    ]
-    .iter()
-    .any(|state| path.starts_with(state))
+        "/var/cache/apt/",
+        "/var/cache/debconf/",
+        "/var/cache/ldconfig/",
+        "/var/lib/apt/",
+        "/var/lib/dpkg/",
+        "/var/log/alternatives.log",
+        "/var/log/apt/",
+        "/var/log/dpkg.log",
+    ];
+    STATE.iter().any(|state| path.starts_with(state))
 }
 
 fn is_alternative(node: &Node) -> bool {

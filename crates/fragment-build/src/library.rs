@@ -18,16 +18,9 @@ const MAX_RECIPE: u64 = 1 << 20;
 pub struct Library {
     directory: PathBuf,
     defaults: Defaults,
-    defaults_digest: Digest,
-    recipes: BTreeMap<ComponentName, Loaded>,
+    recipes: BTreeMap<ComponentName, Recipe>,
     /// Package -> the recipe that claims it.
     claims: BTreeMap<String, ComponentName>,
-}
-
-#[derive(Debug, Clone)]
-struct Loaded {
-    recipe: Recipe,
-    digest: Digest,
 }
 
 impl Library {
@@ -36,13 +29,12 @@ impl Library {
     /// # Errors
     /// The first recipe that cannot be read, parsed or that contradicts another one.
     pub fn load(directory: &Path) -> Result<Self> {
-        let (mut defaults, mut defaults_digest) = (Defaults::default(), Digest::of(b""));
+        let mut defaults = Defaults::default();
         let mut recipes = BTreeMap::new();
         for file in recipe_files(directory)? {
             let text = read(&file)?;
             if file.ends_with(DEFAULTS) {
                 defaults = parse_yaml(&file, &text)?;
-                defaults_digest = Digest::of(text.as_bytes());
                 continue;
             }
             let stem = file.file_stem().unwrap_or_default().to_string_lossy();
@@ -52,18 +44,11 @@ impl Library {
                     source,
                 })?;
             let recipe = Recipe::parse(&file, &text)?;
-            recipes.insert(
-                name,
-                Loaded {
-                    recipe,
-                    digest: Digest::of(text.as_bytes()),
-                },
-            );
+            recipes.insert(name, recipe);
         }
         let mut library = Self {
             directory: directory.to_owned(),
             defaults,
-            defaults_digest,
             recipes,
             claims: BTreeMap::new(),
         };
@@ -85,7 +70,6 @@ impl Library {
     pub fn recipe(&self, name: &ComponentName) -> Result<&Recipe> {
         self.recipes
             .get(name)
-            .map(|l| &l.recipe)
             .ok_or_else(|| Error::UnknownComponent {
                 name: name.to_string(),
                 directory: self.directory.clone(),
@@ -122,9 +106,8 @@ impl Library {
         package: &'a str,
         path: &'a str,
     ) -> impl Iterator<Item = &'a ComponentName> {
-        self.recipes.iter().filter_map(move |(name, loaded)| {
-            let sliced = loaded
-                .recipe
+        self.recipes.iter().filter_map(move |(name, recipe)| {
+            let sliced = recipe
                 .slices
                 .0
                 .iter()
@@ -157,9 +140,9 @@ impl Library {
         while let Some(text) = pending.pop() {
             if let Some(name) = self.answers_to(text.as_str())
                 && below.insert(name.clone())
-                && let Some(loaded) = self.recipes.get(name)
+                && let Some(recipe) = self.recipes.get(name)
             {
-                pending.extend(&loaded.recipe.requires);
+                pending.extend(&recipe.requires);
             }
         }
         below
@@ -167,14 +150,13 @@ impl Library {
 
     /// Digest of what decides about `name` in the recipe files themselves.
     pub(crate) fn digest(&self, name: &ComponentName) -> Result<Digest> {
-        self.recipe(name)?;
-        let recipe = self
-            .recipes
-            .get(name)
-            .map(|l| l.digest.to_string())
-            .unwrap_or_default();
+        // comments and checks change nothing about the component
+        let recipe = Recipe {
+            check: Vec::new(),
+            ..self.recipe(name)?.clone()
+        };
         Ok(Digest::of(
-            format!("{}\n{recipe}\n", self.defaults_digest).as_bytes(),
+            format!("{:?}\n{recipe:?}\n", self.defaults).as_bytes(),
         ))
     }
 
@@ -184,14 +166,14 @@ impl Library {
         }
         self.recipes
             .iter()
-            .filter(|(_, l)| l.recipe.aliases.iter().any(|a| a.as_str() == text))
-            .max_by_key(|(_, l)| l.recipe.preference)
+            .filter(|(_, r)| r.aliases.iter().any(|a| a.as_str() == text))
+            .max_by_key(|(_, r)| r.preference)
             .map(|(name, _)| name)
     }
 
     fn claim_packages(&mut self) -> Result<()> {
-        for (name, loaded) in &self.recipes {
-            for package in &loaded.recipe.packages {
+        for (name, recipe) in &self.recipes {
+            for package in &recipe.packages {
                 if let Some(first) = self.claims.insert(package.clone(), name.clone()) {
                     return Err(Error::ClaimedTwice {
                         package: package.clone(),
@@ -207,10 +189,10 @@ impl Library {
     /// Every name that a recipe mentions exists, and no two recipes answer to one name with one preference.
     fn check_names(&self) -> Result<()> {
         let mut answers: BTreeMap<(&str, i32), &ComponentName> = BTreeMap::new();
-        for (name, loaded) in &self.recipes {
-            let own = std::iter::once(name).chain(&loaded.recipe.aliases);
+        for (name, recipe) in &self.recipes {
+            let own = std::iter::once(name).chain(&recipe.aliases);
             for answer in own.collect::<BTreeSet<_>>() {
-                let key = (answer.as_str(), loaded.recipe.preference);
+                let key = (answer.as_str(), recipe.preference);
                 if let Some(first) = answers.insert(key, name) {
                     return Err(Error::AliasClash {
                         alias: answer.to_string(),
@@ -220,10 +202,10 @@ impl Library {
                 }
             }
         }
-        for (name, loaded) in &self.recipes {
+        for (name, recipe) in &self.recipes {
             let mentioned = [
-                ("requires", &loaded.recipe.requires),
-                ("conflicts", &loaded.recipe.conflicts),
+                ("requires", &recipe.requires),
+                ("conflicts", &recipe.conflicts),
             ];
             for (key, others) in mentioned {
                 if let Some(other) = others

@@ -16,7 +16,7 @@ use crate::pack::pack;
 use crate::part::{Fresh, Part};
 use crate::progress::{Event, Progress};
 use crate::record::{Files, Record};
-use crate::resolve::{Parts, Resolved, closure};
+use crate::resolve::{Parts, Resolved, closure, held};
 use crate::tree::Content;
 use crate::version;
 
@@ -98,6 +98,7 @@ pub(crate) fn produce(
             .iter()
             .map(|p| (p.clone(), product.library.claimed_by(p).cloned()))
             .collect(),
+        held: held(product.part, product.fresh, product.library, product.parts)?,
         bundled: product.part.bundled.clone(),
     };
     let record = serde_json::to_vec_pretty(&record).map_err(|source| Error::Manifest {

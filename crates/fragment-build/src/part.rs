@@ -32,7 +32,7 @@ pub(crate) struct Part {
     pub(crate) paths: BTreeMap<String, PathEntry>,
     pub(crate) sonames: Vec<Soname>,
     pub(crate) bundled: BTreeSet<String>,
-    /// Digest of `paths`: others depend on nothing else of it.
+    /// Digest of `preference` and `paths`: others depend on nothing else of it.
     pub(crate) digest: Digest,
     pub(crate) origin: Origin,
 }
@@ -180,7 +180,7 @@ impl Part {
             name: name.clone(),
             preference,
             requires,
-            digest: digest(&paths),
+            digest: digest(preference, &paths),
             paths: by_path(paths),
             sonames: fresh.index.sonames.clone(),
             bundled: fresh.cut.bundled.clone(),
@@ -194,7 +194,7 @@ impl Part {
             name: manifest.name.clone(),
             preference: manifest.preference,
             requires: record.requires,
-            digest: digest(&manifest.provides.paths),
+            digest: digest(manifest.preference, &manifest.provides.paths),
             paths: by_path(manifest.provides.paths.clone()),
             sonames: manifest.provides.sonames.clone(),
             bundled: record.bundled,
@@ -212,9 +212,9 @@ impl Part {
     }
 }
 
-/// Digest of what a part holds. A list of plain structures is always JSON, so the fall-back is never taken.
-fn digest(paths: &[PathEntry]) -> Digest {
-    canonical::digest(&paths).unwrap_or_else(|_| Digest::of(b""))
+/// Digest of what others see of a part. A list of plain structures is always JSON, so the fall-back is never taken.
+fn digest(preference: i32, paths: &[PathEntry]) -> Digest {
+    canonical::digest(&(preference, paths)).unwrap_or_else(|_| Digest::of(b""))
 }
 
 fn by_path(paths: Vec<PathEntry>) -> BTreeMap<String, PathEntry> {

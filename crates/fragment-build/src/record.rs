@@ -25,8 +25,26 @@ pub(crate) struct Record {
     pub(crate) below: BTreeMap<ComponentName, Digest>,
     /// Packages of the dependency closure and the recipe that claimed each.
     pub(crate) claims: BTreeMap<String, Option<ComponentName>>,
+    /// Files outside that its own need, and the recipes that hold each.
+    pub(crate) held: BTreeSet<Held>,
     /// Packages held whole that no recipe claims.
     pub(crate) bundled: BTreeSet<String>,
+}
+
+/// A file of a package and the recipes that hold it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Held {
+    pub(crate) package: String,
+    pub(crate) path: String,
+    pub(crate) by: BTreeSet<ComponentName>,
+}
+
+impl Held {
+    pub(crate) fn find(package: String, path: String, library: &Library) -> Self {
+        let by = library.holders(&package, &path).cloned().collect();
+        Self { package, path, by }
+    }
 }
 
 /// The files of a component in the output directory.
@@ -58,7 +76,11 @@ impl Files {
             && record
                 .claims
                 .iter()
-                .all(|(package, claim)| library.claimed_by(package) == claim.as_ref());
+                .all(|(package, claim)| library.claimed_by(package) == claim.as_ref())
+            && record
+                .held
+                .iter()
+                .all(|h| *h == Held::find(h.package.clone(), h.path.clone(), library));
         unchanged.then_some((manifest, record))
     }
 }

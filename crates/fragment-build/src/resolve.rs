@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::index::{COMMAND_DIRECTORIES, FileNeed, Runner, SEARCHED_DIRECTORIES};
 use crate::library::Library;
 use crate::part::{Fresh, Part};
+use crate::record::Held;
 
 /// All parts of a build by name.
 pub(crate) type Parts = BTreeMap<ComponentName, Part>;
@@ -98,29 +99,28 @@ fn wants(fresh: &Fresh) -> Vec<Want<'_>> {
     libraries.chain(programs).collect()
 }
 
-/// Components that may have to be built before the needs of `part` can be resolved: they hold what its root has.
+/// What the files of `part` need and neither it nor what it requires anyway has, as far as its root has it. The recipes
+/// that hold these files have to be built before the needs can be resolved.
 ///
 /// # Errors
 /// Read errors of the root.
-pub(crate) fn candidates(
+pub(crate) fn held(
     part: &Part,
     fresh: &Fresh,
     library: &Library,
     parts: &Parts,
-) -> Result<BTreeSet<ComponentName>> {
+) -> Result<BTreeSet<Held>> {
     let below = closure(&part.requires, parts);
     let allowed = &library.recipe(&part.name)?.allow_missing;
-    let mut candidates = BTreeSet::new();
+    let mut held = BTreeSet::new();
     for want in wants(fresh) {
         let met = want.met_by(part) || below.iter().any(|b| want.met_by(b));
         if !met && !allowed.contains(&want.key) {
-            for (package, path) in sources(&want, fresh)? {
-                candidates.extend(library.holders(&package, &path).cloned());
-            }
+            let sources = sources(&want, fresh)?.into_iter();
+            held.extend(sources.map(|(package, path)| Held::find(package, path, library)));
         }
     }
-    candidates.remove(&part.name);
-    Ok(candidates)
+    Ok(held)
 }
 
 /// The packages, and their paths, that meet a want in the root.
@@ -165,7 +165,7 @@ pub(crate) fn resolve(
     let allowed = &library.recipe(&part.name)?.allow_missing;
     let mut resolved = Resolved::default();
     let mut outside: BTreeMap<(String, _), NeededSoname> = BTreeMap::new();
-    let mut missing = BTreeSet::new();
+    let mut missing: BTreeMap<String, Missing<'_>> = BTreeMap::new();
     for want in wants(fresh) {
         if want.met_by(part) {
             if let What::Library(need) = &want.what
@@ -180,30 +180,25 @@ pub(crate) fn resolve(
         }
         if !below.iter().any(|b| want.met_by(b)) {
             match choose(&want, part, parts) {
-                Ok(Some(provider)) => {
+                Choice::One(provider) => {
                     resolved.components.insert(provider.clone());
                 }
                 _ if allowed.contains(&want.key) => {
                     resolved.private.insert(want.key);
                     continue;
                 }
-                Ok(None) => {
-                    missing.insert(advice(&want, fresh, part)?);
-                    continue;
-                }
-                Err(several) => {
-                    missing.insert(format!(
-                        "{} needs `{}`, which {several} provide (name the one that is meant in `requires`)",
-                        want.file, want.key
-                    ));
+                choice => {
+                    missing
+                        .entry(want.key.clone())
+                        .or_default()
+                        .add(want, choice);
                     continue;
                 }
             }
         }
-        if let What::Library(need) = want.what {
-            let need = &need.need;
-            let entry = outside.entry((need.soname.clone(), need.machine));
-            entry
+        if let What::Library(FileNeed { need, .. }) = want.what {
+            outside
+                .entry((need.soname.clone(), need.machine))
                 .or_insert_with(|| NeededSoname {
                     versions: BTreeSet::new(),
                     ..need.clone()
@@ -213,61 +208,106 @@ pub(crate) fn resolve(
         }
     }
     if !missing.is_empty() {
+        let missing = missing
+            .values()
+            .map(|m| m.advice(fresh, part))
+            .collect::<Result<_>>()?;
         return Err(Error::Unresolved {
             component: part.name.clone(),
-            missing: missing.into_iter().collect(),
+            missing,
         });
     }
     resolved.sonames = outside.into_values().collect();
     Ok(resolved)
 }
 
-/// The one provider with the highest preference, or the names of several.
-fn choose<'a>(
-    want: &Want<'_>,
-    part: &Part,
-    parts: &'a Parts,
-) -> Result<Option<&'a ComponentName>, String> {
+/// Who meets a want.
+enum Choice<'a> {
+    One(&'a ComponentName),
+    None,
+    /// Several with the same preference.
+    Several(Vec<&'a ComponentName>),
+}
+
+/// Those with the highest preference.
+fn choose<'a>(want: &Want<'_>, part: &Part, parts: &'a Parts) -> Choice<'a> {
     let providers: Vec<&Part> = parts
         .values()
         .filter(|p| p.name != part.name && want.met_by(p))
         .collect();
-    let Some(best) = providers.iter().map(|p| p.preference).max() else {
-        return Ok(None);
-    };
-    let best: Vec<&&Part> = providers.iter().filter(|p| p.preference == best).collect();
+    let best = providers.iter().map(|p| p.preference).max();
+    let best: Vec<&ComponentName> = providers
+        .iter()
+        .filter(|p| Some(p.preference) == best)
+        .map(|p| &p.name)
+        .collect();
     match best[..] {
-        [one] => Ok(Some(&one.name)),
-        _ => Err(best
-            .iter()
-            .map(|p| format!("`{}`", p.name))
-            .collect::<Vec<_>>()
-            .join(" and ")),
+        [] => Choice::None,
+        [one] => Choice::One(one),
+        _ => Choice::Several(best),
     }
 }
 
-/// What a person can do about a need that nobody meets.
-fn advice(want: &Want<'_>, fresh: &Fresh, part: &Part) -> Result<String> {
-    let versions = match &want.what {
-        What::Library(need) if !need.need.versions.is_empty() => {
-            let versions: Vec<&str> = need.need.versions.iter().map(String::as_str).collect();
-            format!(" ({})", versions.join(", "))
+/// One thing that is not there, and the files that need it.
+#[derive(Default)]
+struct Missing<'a> {
+    wants: Vec<Want<'a>>,
+    providers: Vec<&'a ComponentName>,
+}
+
+impl<'a> Missing<'a> {
+    fn add(&mut self, want: Want<'a>, choice: Choice<'a>) {
+        self.wants.push(want);
+        if let Choice::Several(providers) = choice {
+            self.providers = providers;
         }
-        _ => String::new(),
-    };
-    let needs = format!("{} needs `{}`{versions}", want.file, want.key);
-    let optional = format!(
-        "or, if it is optional, `allow_missing: [{}]` to {}.yaml",
-        want.key, part.name
-    );
-    Ok(match sources(want, fresh)?.into_iter().next() {
-        Some((package, path)) => format!(
-            "{needs}: package `{package}` has it (add a recipe with `packages: [{package}]`, or \
-             `slices: {{{package}: [{path}]}}` to {}.yaml, {optional})",
-            part.name
-        ),
-        None => format!(
-            "{needs}: no installed package has it (add the package that has it to `packages`, {optional})"
-        ),
-    })
+    }
+
+    /// What a person can do about it.
+    fn advice(&self, fresh: &Fresh, part: &Part) -> Result<String> {
+        let Some(want) = self.wants.first() else {
+            return Ok(String::new());
+        };
+        let others = match self.wants.len() - 1 {
+            0 => " needs".to_owned(),
+            1 => " and another file need".to_owned(),
+            n => format!(" and {n} other files need"),
+        };
+        let versions: BTreeSet<&str> = self
+            .wants
+            .iter()
+            .filter_map(|w| {
+                if let What::Library(n) = w.what {
+                    Some(&n.need.versions)
+                } else {
+                    None
+                }
+            })
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        let versions = match versions.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", versions.into_iter().collect::<Vec<_>>().join(", ")),
+        };
+        let (key, name) = (&want.key, &part.name);
+        let needs = format!("{}{others} `{key}`{versions}", want.file);
+        if !self.providers.is_empty() {
+            let providers: Vec<String> = self.providers.iter().map(|p| format!("`{p}`")).collect();
+            let providers = providers.join(" and ");
+            return Ok(format!(
+                "{needs}, which {providers} provide (name the one that is meant in `requires` of {name}.yaml)"
+            ));
+        }
+        let optional = format!("or, if it is optional, `allow_missing: [{key}]` to {name}.yaml");
+        Ok(match sources(want, fresh)?.into_iter().next() {
+            Some((package, path)) => format!(
+                "{needs}: package `{package}` has it (add a recipe with `packages: [{package}]`, or \
+                 `slices: {{{package}: [{path}]}}` to {name}.yaml, {optional})"
+            ),
+            None => format!(
+                "{needs}: no installed package has it (add the package that has it to `packages`, {optional})"
+            ),
+        })
+    }
 }
