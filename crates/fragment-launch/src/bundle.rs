@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use libcontainer::oci_spec::runtime::Spec;
+use libcontainer::oci_spec::runtime::{Capability, Spec};
+use serde_json::Value;
 use thiserror::Error;
 
 /// Larger than any real config.json (docker's are about 20 KB), small enough to read whole.
@@ -75,11 +76,16 @@ impl Bundle {
             })?;
         let path = dir.join("config.json");
         let text = read(&path)?;
-        let spec = serde_json::from_slice(&text).map_err(|source| BundleError::Parse {
-            key: key_at(&text, source.line(), source.column()),
-            path: path.clone(),
-            source,
-        })?;
+        let spec = match serde_json::from_slice(&text) {
+            Ok(spec) => spec,
+            Err(error) => {
+                without_unknown_capabilities(&text).ok_or_else(|| BundleError::Parse {
+                    key: key_at(&text, error.line(), error.column()),
+                    path: path.clone(),
+                    source: error,
+                })?
+            }
+        };
         Ok(Self { dir, spec })
     }
 
@@ -91,6 +97,26 @@ impl Bundle {
             .as_ref()
             .map(|root| self.dir.join(root.path()))
     }
+}
+
+/// The specification without capabilities this runtime does not know: they are to be warned of, not to be an error
+/// (config.md, "capabilities"). `None` when it is not readable then either.
+fn without_unknown_capabilities(text: &[u8]) -> Option<Spec> {
+    let mut document: Value = serde_json::from_slice(text).ok()?;
+    let sets = document
+        .get_mut("process")?
+        .get_mut("capabilities")?
+        .as_object_mut()?;
+    for (set, names) in sets {
+        names.as_array_mut()?.retain(|name| {
+            let known = serde_json::from_value::<Capability>(name.clone()).is_ok();
+            if !known {
+                tracing::warn!("ignoring unknown capability {name} in process.capabilities.{set}");
+            }
+            known
+        });
+    }
+    serde_json::from_value(document).ok()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, BundleError> {

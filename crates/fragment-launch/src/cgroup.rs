@@ -139,31 +139,142 @@ impl Cgroup {
     }
 }
 
-/// Mount points of the hierarchies libcontainer uses: all of cgroup v1 where there is one, else the unified one.
-fn hierarchies(mountinfo: &str) -> Vec<PathBuf> {
-    let mut v1 = Vec::new();
-    let mut unified = Vec::new();
+/// Hierarchies libcontainer puts processes into itself.
+const LIBCONTAINER: [&str; 12] = [
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "devices",
+    "hugetlb",
+    "memory",
+    "pids",
+    "perf_event",
+    "blkio",
+    "net_prio",
+    "net_cls",
+    "freezer",
+];
+
+/// Where the runtime was before it joined a container's cgroup; it returns there when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    before: Vec<PathBuf>,
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        for directory in &self.before {
+            if let Err(error) = enter(directory) {
+                tracing::warn!("return to cgroup {}: {error}", directory.display());
+            }
+        }
+    }
+}
+
+impl Cgroup {
+    /// Puts this process into the container's cgroup of the hierarchies libcontainer does not know (name=systemd, rdma, misc),
+    /// so that what it clones is there from the start. Without this a container sees, and can change, the host's root there.
+    pub(crate) fn join_rest(&self) -> Result<Joined, LaunchError> {
+        let mut joined = Joined { before: Vec::new() };
+        let mounts = fs::read_to_string("/proc/self/mountinfo")
+            .map_err(LaunchError::io("read", "/proc/self/mountinfo"))?;
+        let own = fs::read_to_string("/proc/self/cgroup")
+            .map_err(LaunchError::io("read", "/proc/self/cgroup"))?;
+        for hierarchy in v1_hierarchies(&mounts) {
+            let known = hierarchy
+                .names
+                .iter()
+                .any(|name| LIBCONTAINER.contains(&name.as_str()));
+            let Some(directory) = self
+                .directories
+                .iter()
+                .find(|path| path.starts_with(&hierarchy.mount_point))
+            else {
+                continue;
+            };
+            let Some(before) = hierarchy.path_in(&own).filter(|_| !known) else {
+                continue;
+            };
+            let entered = fs::create_dir_all(directory).and_then(|()| enter(directory));
+            entered.map_err(LaunchError::io("join cgroup", directory.clone()))?;
+            joined.before.push(before);
+        }
+        Ok(joined)
+    }
+}
+
+fn enter(directory: &Path) -> io::Result<()> {
+    fs::write(
+        directory.join("cgroup.procs"),
+        std::process::id().to_string(),
+    )
+}
+
+/// A mounted cgroup v1 hierarchy.
+struct Hierarchy {
+    mount_point: PathBuf,
+    /// Controllers, or `name=…`.
+    names: Vec<String>,
+}
+
+impl Hierarchy {
+    /// The directory of the process whose /proc/PID/cgroup is given (cgroups(7)).
+    fn path_in(&self, memberships: &str) -> Option<PathBuf> {
+        memberships.lines().find_map(|line| {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let names = fields.next()?;
+            let path = fields.next()?;
+            let this = !names.is_empty()
+                && names
+                    .split(',')
+                    .all(|name| self.names.iter().any(|own| own == name));
+            this.then(|| self.mount_point.join(path.trim_start_matches('/')))
+        })
+    }
+}
+
+fn v1_hierarchies(mountinfo: &str) -> Vec<Hierarchy> {
+    let mut hierarchies: Vec<Hierarchy> = Vec::new();
     for line in mountinfo.lines() {
         // fields up to " - " vary in number (proc_pid_mountinfo(5)); the mount point is the fifth
-        let Some((before, after)) = line.split_once(" - ") else {
+        let Some((before, after)) = line.split_once(" - cgroup ") else {
             continue;
         };
         let Some(mount_point) = before.split(' ').nth(4).map(PathBuf::from) else {
             continue;
         };
-        if !mount_point.starts_with(ROOT) {
+        if !mount_point.starts_with(ROOT)
+            || hierarchies
+                .iter()
+                .any(|other| other.mount_point == mount_point)
+        {
             continue;
         }
-        match after.split(' ').next() {
-            Some("cgroup") => v1.push(mount_point),
-            Some("cgroup2") => unified.push(mount_point),
-            _ => {}
-        }
+        let options = after.split(' ').nth(1).unwrap_or_default();
+        let names = options.split(',').map(str::to_owned).collect();
+        hierarchies.push(Hierarchy { mount_point, names });
     }
-    let mut chosen = if v1.is_empty() { unified } else { v1 };
-    chosen.sort();
-    chosen.dedup();
-    chosen
+    hierarchies
+}
+
+/// Mount points of all cgroup v1 hierarchies, else of the unified one.
+fn hierarchies(mountinfo: &str) -> Vec<PathBuf> {
+    let mut mount_points: Vec<PathBuf> = v1_hierarchies(mountinfo)
+        .into_iter()
+        .map(|hierarchy| hierarchy.mount_point)
+        .collect();
+    if mount_points.is_empty() {
+        let unified = mountinfo
+            .lines()
+            .filter_map(|line| line.split_once(" - cgroup2 "));
+        mount_points = unified
+            .filter_map(|(before, _)| before.split(' ').nth(4).map(PathBuf::from))
+            .filter(|mount_point| mount_point.starts_with(ROOT))
+            .collect();
+    }
+    mount_points.sort();
+    mount_points.dedup();
+    mount_points
 }
 
 fn processes_in(directory: &Path, depth: usize) -> Vec<i32> {
@@ -220,6 +331,17 @@ mod tests {
         assert_eq!(
             hierarchies(mountinfo),
             [PathBuf::from("/sys/fs/cgroup/pids")]
+        );
+    }
+
+    #[test]
+    fn a_process_is_found_in_a_named_hierarchy() {
+        let mountinfo = "33 30 0:29 / /sys/fs/cgroup/systemd rw - cgroup none rw,name=systemd";
+        let found =
+            v1_hierarchies(mountinfo)[0].path_in("2:cpu,cpuacct:/x\n1:name=systemd:/user\n0::/");
+        assert_eq!(
+            found.as_deref(),
+            Some(Path::new("/sys/fs/cgroup/systemd/user"))
         );
     }
 

@@ -144,13 +144,14 @@ impl Creation {
     fn call_libcontainer(&self, console: Option<&Path>) -> Result<Container, LaunchError> {
         let mark = capture::mark();
         let _surroundings = Surroundings::calm();
+        let _joined = Cgroup::recorded(self.record.cgroup.clone()).join_rest()?;
         let mut builder = ContainerBuilder::new(self.place.id().to_owned(), SyscallType::default())
             .with_executor(self.executor())
             .with_preserved_fds(self.options.preserve_fds)
             .with_console_socket(console);
         builder = builder
             .with_root_path(self.place.root())
-            .map_err(|error| process_error(&error, &mark))?;
+            .map_err(|error| process_error(&error, &mark, Some(&self.derived.spec)))?;
         builder
             .as_init(self.place.ours())
             .with_systemd(self.systemd_cgroup)
@@ -158,7 +159,7 @@ impl Creation {
             // the foreground loop is ours, and so is its terminal
             .with_detach(true)
             .build()
-            .map_err(|error| process_error(&error, &mark))
+            .map_err(|error| process_error(&error, &mark, Some(&self.derived.spec)))
     }
 
     fn executor(&self) -> FragmentExecutor {
@@ -173,6 +174,7 @@ impl Creation {
         let init = Init {
             new_network,
             propagations: self.derived.propagations.clone(),
+            cgroup_mounts: self.derived.cgroup_mounts.clone(),
             start_container: self.derived.start_container.clone(),
             state: hook::state_of(&self.record, ContainerStatus::Created),
         };

@@ -9,13 +9,15 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use libcontainer::oci_spec::runtime::{
-    Hook, Linux, LinuxMemory, LinuxNamespaceType, LinuxSeccompAction, Mount, MountBuilder, Process,
-    Spec,
+    Hook, Linux, LinuxMemory, LinuxNamespace, LinuxNamespaceType, LinuxSeccompAction, Mount,
+    MountBuilder, Process, Spec,
 };
+use libcontainer::rootfs::utils::is_bind;
 use thiserror::Error;
 
 use crate::bundle::Bundle;
 use crate::hook;
+use crate::target;
 
 /// What a bundle asks for that cannot be done, each with what to do about it.
 #[derive(Debug, Error)]
@@ -86,6 +88,17 @@ pub enum DeriveError {
         /// Where it should go.
         destination: PathBuf,
     },
+    /// Something on /proc that is no procfs.
+    #[error("config.json: {destination} cannot be mounted because {reason}", destination = .destination.display())]
+    Proc {
+        /// Where it should go.
+        destination: PathBuf,
+        /// Which rule forbids it.
+        reason: &'static str,
+    },
+    /// Two namespaces of one type.
+    #[error("config.json: malformed spec file: duplicate namespace {0:?} in linux.namespaces")]
+    DuplicateNamespace(String),
     /// A mount option that would be misunderstood below.
     #[error("config.json: mount option {option:?} of {destination} is not supported", destination = .destination.display())]
     MountOption {
@@ -130,6 +143,8 @@ pub(crate) struct Derived {
     pub(crate) poststop: Vec<Hook>,
     /// Mounts whose propagation libcontainer does not set.
     pub(crate) propagations: Vec<(PathBuf, String)>,
+    /// Cgroup mounts, whose options libcontainer gives to none of the file systems it mounts for them on cgroup v1.
+    pub(crate) cgroup_mounts: Vec<(PathBuf, Vec<String>)>,
 }
 
 impl Derived {
@@ -150,10 +165,14 @@ impl Derived {
         let mut linux = spec.linux().clone().unwrap_or_else(empty_linux);
         normalise_linux(&mut linux, cgroup)?;
         let mut mounts = spec.mounts().clone().unwrap_or_default();
+        let mut covered = Vec::new();
         for mount in &mut mounts {
             normalise_mount(mount, &bundle.dir)?;
+            place_mount(mount, &rootfs, &covered)?;
+            covered.push(mount.destination().clone());
         }
         let propagations = mounts.iter().flat_map(propagation_of).collect();
+        let cgroup_mounts = mounts.iter().filter_map(cgroup_mount).collect();
         if mount_point.is_some() {
             check_composable(&linux)?;
         }
@@ -176,6 +195,7 @@ impl Derived {
             poststart: hooks.poststart().clone().unwrap_or_default(),
             poststop: hooks.poststop().clone().unwrap_or_default(),
             propagations,
+            cgroup_mounts,
         })
     }
 
@@ -330,6 +350,7 @@ fn normalise_linux(linux: &mut Linux, cgroup: &Path) -> Result<(), DeriveError> 
         linux.set_rootfs_propagation(plain.map(str::to_owned));
     }
     let mut namespaces = linux.namespaces().clone().unwrap_or_default();
+    check_duplicates(&namespaces)?;
     for namespace in &mut namespaces {
         if namespace
             .path()
@@ -343,12 +364,23 @@ fn normalise_linux(linux: &mut Linux, cgroup: &Path) -> Result<(), DeriveError> 
     Ok(())
 }
 
+fn check_duplicates(namespaces: &[LinuxNamespace]) -> Result<(), DeriveError> {
+    for (index, namespace) in namespaces.iter().enumerate() {
+        let kind = namespace.typ();
+        if namespaces
+            .iter()
+            .take(index)
+            .any(|earlier| earlier.typ() == kind)
+        {
+            return Err(DeriveError::DuplicateNamespace(kind.to_string()));
+        }
+    }
+    Ok(())
+}
+
 fn normalise_mount(mount: &mut Mount, bundle: &Path) -> Result<(), DeriveError> {
     let mut options = mount.options().clone().unwrap_or_default();
-    let is_bind = options
-        .iter()
-        .any(|option| option == "bind" || option == "rbind")
-        || mount.typ().as_deref() == Some("bind");
+    let is_bind = is_bind(mount);
     // a copy of what lies below is asked not to be made, which is what happens anyway
     options.retain(|option| option != "notmpcopyup");
     if let Some(option) = options.iter().find(|option| *option == "tmpcopyup") {
@@ -376,6 +408,28 @@ fn normalise_mount(mount: &mut Mount, bundle: &Path) -> Result<(), DeriveError> 
     Ok(())
 }
 
+/// Follows the rootfs's links to where the mount really goes, and keeps it off /proc.
+fn place_mount(mount: &mut Mount, rootfs: &Path, covered: &[PathBuf]) -> Result<(), DeriveError> {
+    let destination = target::resolve(rootfs, mount.destination(), covered);
+    let is_procfs = if is_bind(mount) {
+        let source = mount.source().as_deref().unwrap_or(Path::new(""));
+        rustix::fs::statfs(source).is_ok_and(|statfs| statfs.f_type == rustix::fs::PROC_SUPER_MAGIC)
+    } else {
+        mount.typ().as_deref() == Some("proc")
+    };
+    if let Some(reason) = target::proc_rule(&destination, is_procfs) {
+        return Err(DeriveError::Proc {
+            destination,
+            reason,
+        });
+    }
+    // a link to the root itself: left to libcontainer, which does not take it for the overlay's place
+    if destination != Path::new("/") {
+        mount.set_destination(destination);
+    }
+    Ok(())
+}
+
 /// The propagation options of a mount: libcontainer parses and then drops them.
 fn propagation_of(mount: &Mount) -> Vec<(PathBuf, String)> {
     const TYPES: [&str; 8] = [
@@ -393,6 +447,16 @@ fn propagation_of(mount: &Mount) -> Vec<(PathBuf, String)> {
         .filter(|option| TYPES.contains(&option.as_str()))
         .map(|option| (mount.destination().clone(), option.clone()))
         .collect()
+}
+
+fn cgroup_mount(mount: &Mount) -> Option<(PathBuf, Vec<String>)> {
+    let is_cgroup = mount.typ().as_deref() == Some("cgroup") && !is_bind(mount);
+    is_cgroup.then(|| {
+        (
+            mount.destination().clone(),
+            mount.options().clone().unwrap_or_default(),
+        )
+    })
 }
 
 fn check_composable(linux: &Linux) -> Result<(), DeriveError> {

@@ -7,8 +7,12 @@ use std::path::PathBuf;
 use fragment_compose::ComposeError;
 use thiserror::Error;
 
+use libcontainer::oci_spec::runtime::Spec;
+
 use crate::bundle::BundleError;
+use crate::capture::Event;
 use crate::derived::DeriveError;
+use crate::diagnosis;
 use crate::state::Status;
 
 /// A failed operation on a container. The words engines look for stand in the messages as runc writes them.
@@ -183,13 +187,20 @@ pub struct ContainerSide {
 impl ContainerSide {
     pub(crate) fn new(
         error: &libcontainer::error::LibcontainerError,
-        events: &[crate::capture::Event],
+        events: &[Event],
+        spec: Option<&Spec>,
     ) -> Self {
         // our executor's own message needs nothing around it: it is what engines look for
         if let Some(own) = events.iter().find(|event| event.is_ours()) {
             return Self {
                 message: own.message.clone(),
             };
+        }
+        let explained = events
+            .iter()
+            .find_map(|event| diagnosis::explain(&event.message, spec?));
+        if let Some(message) = explained {
+            return Self { message };
         }
         let mut message = chain(error);
         if let Some(cause) = events

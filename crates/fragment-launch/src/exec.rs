@@ -285,12 +285,13 @@ fn enter(
     let leftovers = Leftovers::of(place);
     let mark = capture::mark();
     let _surroundings = Surroundings::calm();
+    let _joined = Cgroup::recorded(place.load_complete()?.cgroup).join_rest()?;
     let builder = ContainerBuilder::new(place.id().to_owned(), SyscallType::default())
         .with_executor(executor)
         .with_preserved_fds(options.preserve_fds)
         .with_console_socket(console)
         .with_root_path(place.root())
-        .map_err(|error| process_error(&error, &mark))?;
+        .map_err(|error| process_error(&error, &mark, None))?;
     let cgroup = options
         .cgroup
         .as_deref()
@@ -305,7 +306,7 @@ fn enter(
     drop(leftovers);
     built
         .map(|pid| pid.as_raw())
-        .map_err(|error| process_error(&error, &mark))
+        .map_err(|error| process_error(&error, &mark, None))
 }
 
 /// A directory for one exec.

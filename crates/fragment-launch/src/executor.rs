@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use fragment_sys::{process, signal};
+use fragment_sys::{mount, process, signal};
 use libcontainer::container::State;
 use libcontainer::oci_spec::runtime::{Hook, LinuxCapabilities, LinuxSeccomp, Process, Spec};
 use libcontainer::syscall::syscall::create_syscall;
@@ -21,9 +21,11 @@ use libcontainer::workload::{
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
+use rustix::termios::Winsize;
 use thiserror::Error;
 
 use crate::capture::EXECUTOR;
+use crate::diagnosis::words;
 use crate::environment;
 use crate::program::{self, ProgramError};
 
@@ -48,6 +50,8 @@ pub(crate) struct Init {
     pub(crate) new_network: bool,
     /// Mounts whose propagation is to be set.
     pub(crate) propagations: Vec<(PathBuf, String)>,
+    /// Cgroup mounts and their options.
+    pub(crate) cgroup_mounts: Vec<(PathBuf, Vec<String>)>,
     /// Hooks to run just before the program, and what they read on stdin.
     pub(crate) start_container: Vec<Hook>,
     /// The state for those hooks.
@@ -63,16 +67,16 @@ struct Found {
 /// A step that failed. Engines read these words.
 #[derive(Debug, Error)]
 enum StepError {
-    #[error("{step}: {source}")]
+    #[error("{step}: {}", words(.source))]
     Step {
         step: &'static str,
         source: io::Error,
     },
-    #[error("chdir to cwd ({path:?}) set in config.json failed: {source}")]
+    #[error("chdir to cwd ({path:?}) set in config.json failed: {}", words(&(*.source).into()))]
     Cwd { path: PathBuf, source: Errno },
     #[error("current working directory is outside of container mount namespace root")]
     CwdOutside,
-    #[error("mount {path}: set propagation {kind}: {source}")]
+    #[error("mount {path}: set propagation {kind}: {source}", path = .path.display())]
     Propagation {
         path: PathBuf,
         kind: String,
@@ -86,7 +90,7 @@ enum StepError {
     Hook(libcontainer::hooks::HookError),
     #[error(transparent)]
     Program(#[from] ProgramError),
-    #[error("exec {path}: {source}", path = .path.display())]
+    #[error("exec {path}: {}", words(.source), path = .path.display())]
     Exec { path: PathBuf, source: io::Error },
 }
 
@@ -121,6 +125,7 @@ impl FragmentExecutor {
         }
         let user = self.process.user();
         own_standard_streams(user.uid());
+        self.size_terminal();
         if user.additional_gids().as_ref().is_none_or(Vec::is_empty) {
             drop_groups();
         }
@@ -150,6 +155,26 @@ impl FragmentExecutor {
             program,
             environment,
         })
+    }
+
+    /// process.consoleSize, which libcontainer reads and forgets.
+    fn size_terminal(&self) {
+        let Some(size) = self
+            .process
+            .console_size()
+            .filter(|_| self.process.terminal() == Some(true))
+        else {
+            return;
+        };
+        let cells = |count: u64| u16::try_from(count).unwrap_or(u16::MAX);
+        let size = Winsize {
+            ws_row: cells(size.height()),
+            ws_col: cells(size.width()),
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        // a terminal of another size is still one
+        let _ = rustix::termios::tcsetwinsize(rustix::stdio::stdin(), size);
     }
 
     fn load_filter(&self) -> Result<(), StepError> {
@@ -249,6 +274,9 @@ impl Init {
                 }
                 _ => {}
             }
+        }
+        for (path, options) in &self.cgroup_mounts {
+            mount::restrict(path, options).map_err(StepError::at("restrict the cgroup mounts"))?;
         }
         for (path, kind) in &self.propagations {
             rustix::mount::mount_change(path, propagation(kind)).map_err(|source| {

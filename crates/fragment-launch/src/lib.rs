@@ -20,6 +20,7 @@ mod console;
 mod creation;
 mod delete;
 pub mod derived;
+mod diagnosis;
 mod environment;
 mod error;
 mod exec;
@@ -38,6 +39,7 @@ mod runtime;
 mod signal;
 mod start;
 mod state;
+mod target;
 
 pub use begin::{BeginError, begin};
 pub use bundle::{Bundle, BundleError};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fragment_compose::Composition;
-use libcontainer::oci_spec::runtime::{LinuxSeccomp, Process};
+use libcontainer::oci_spec::runtime::{LinuxSeccomp, Process, Spec};
 use rustix::fs::Mode;
 use serde::{Deserialize, Serialize};
 
@@ -254,9 +254,10 @@ pub(crate) fn keyring(no_new: bool, id: &str) -> Option<CString> {
 pub(crate) fn process_error(
     error: &libcontainer::error::LibcontainerError,
     mark: &capture::Mark,
+    spec: Option<&Spec>,
 ) -> LaunchError {
     LaunchError::Process {
-        source: ContainerSide::new(error, &capture::since(mark)),
+        source: ContainerSide::new(error, &capture::since(mark), spec),
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod lock;
 pub mod map;
+pub mod mount;
 pub mod process;
 pub mod program;
 pub mod root;

@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStringExt;
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
 use rustix::mount::OpenTreeFlags;
 
-use crate::process;
+use crate::{mount, process};
 
 const OWN: &str = "/proc/self/exe";
 
@@ -71,35 +71,8 @@ fn read_only_view() -> io::Result<OwnedFd> {
         OWN,
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
     )?;
-    set_read_only(&tree)?;
+    mount::set_attributes(&tree, libc::MOUNT_ATTR_RDONLY, false)?;
     Ok(tree)
-}
-
-fn set_read_only(tree: &OwnedFd) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
-    let attributes = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_RDONLY,
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: 0,
-    };
-    // SAFETY: the path is the empty string AT_EMPTY_PATH asks for, the attributes are a valid mount_attr of the size given
-    // (mount_setattr(2)).
-    let failed = unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            tree.as_raw_fd(),
-            c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
-            &raw const attributes,
-            size_of::<libc::mount_attr>(),
-        )
-    };
-    if failed == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
 }
 
 fn sealed_copy() -> io::Result<OwnedFd> {
