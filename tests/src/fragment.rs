@@ -15,6 +15,8 @@ pub fn call<A: AsRef<OsStr>>(arguments: &[A]) -> Call {
 /// that lack nothing.
 #[must_use]
 pub fn store() -> PathBuf {
-    std::env::var_os("FRAGMENT_STORE")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/library")), PathBuf::from)
+    std::env::var_os("FRAGMENT_STORE").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/library")),
+        PathBuf::from,
+    )
 }

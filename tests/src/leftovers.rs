@@ -69,8 +69,11 @@ pub fn remove(id: &str, directory: &Path) {
             let _ = rustix::mount::unmount(target, rustix::mount::UnmountFlags::DETACH);
         }
     }
+    // EBUSY until the kernel has done away with the processes
     for cgroup in cgroups(id).into_iter().rev() {
-        let _ = fs::remove_dir(cgroup);
+        while fs::remove_dir(&cgroup).is_err() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
     for file in files(id) {
         let _ = if file.is_dir() {

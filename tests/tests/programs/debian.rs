@@ -35,6 +35,11 @@ fn normalised(line: &str, id: &str) -> String {
         // a read-only mount may be one of a writable superblock: nobody in the container can tell
         super_options = super_options.replace("rw", "ro");
     }
+    if kind == "tmpfs" && *target == "/sys/fs/cgroup" {
+        // runc 1.1 makes the controllers below it read-only, as config.json asks, and forgets the directory itself
+        options = options.replace("rw", "ro");
+        super_options = super_options.replace("rw", "ro");
+    }
     if kind == "proc" && *root != "/" {
         // readonlyPaths: runc copies the flags of /proc (none in runc's own spec), libcontainer adds the strict ones
         let strict = |option: &&str| !["nosuid", "nodev", "noexec"].contains(option);
