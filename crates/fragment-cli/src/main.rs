@@ -1,2 +1,66 @@
-//! stub
-fn main() {}
+//! `fragment`: plan, explain and run what a command or bundle needs, and keep the component library.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tool prints"
+)]
+
+mod check;
+mod commands;
+mod log;
+mod progress;
+mod render;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use fragment::Settings;
+
+/// Containers that hold only their program: the rest comes from shared components.
+#[derive(Debug, Parser)]
+#[command(name = "fragment", version, arg_required_else_help = true)]
+struct Arguments {
+    /// Component store [default: $FRAGMENT_STORE, else /var/lib/fragment]
+    #[arg(long, global = true, value_name = "DIR")]
+    store: Option<std::path::PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a command that need not exist anywhere but in the library
+    Run(commands::run::Arguments),
+    /// Print what would be composed, changing nothing
+    Plan(commands::plan::Arguments),
+    /// Print why each component would be there
+    Explain(commands::explain::Arguments),
+    /// Build and inspect the component library
+    #[command(subcommand)]
+    Library(commands::library::Command),
+}
+
+fn main() -> ExitCode {
+    // `library build` runs containers too, each in a process of its own that is called with `run`
+    let enters = std::env::args_os().any(|argument| argument == "run");
+    let begun = fragment::launch::begin(enters).map_err(anyhow::Error::from);
+    if let Err(error) = begun.and_then(|()| log::open()) {
+        eprintln!("fragment: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    let arguments = Arguments::parse();
+    let mut settings = Settings::from_environment();
+    if let Some(store) = arguments.store {
+        settings.store = store;
+    }
+    let done = match arguments.command {
+        Command::Run(arguments) => commands::run::run(&settings, arguments),
+        Command::Plan(arguments) => commands::plan::run(&settings, &arguments),
+        Command::Explain(arguments) => commands::explain::run(&settings, &arguments),
+        Command::Library(command) => commands::library::run(&settings, command),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("fragment: {error:#}");
+        commands::exit_code(&error)
+    })
+}

@@ -3,12 +3,13 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-pub(crate) use fragment_launch::oci::{Capability, Process};
-pub(crate) use fragment_launch::{
+use fragment::Settings;
+use fragment::launch::RuntimeOptions;
+pub(crate) use fragment::launch::oci::{Capability, Process};
+pub(crate) use fragment::launch::{
     BeginError, Bundle, ContainerId, ContainerState, CreateOptions, ErrorEvents, ExecOptions,
     ProcessChanges, Runtime, SignalNumber, UserChange, features,
 };
-use fragment_launch::{LaunchError, RuntimeOptions};
 
 use crate::arguments::Global;
 
@@ -24,16 +25,17 @@ pub(crate) fn begin(arguments: impl Iterator<Item = OsString>) -> Result<(), Beg
     let enters = arguments
         .skip(1)
         .any(|argument| ENTERING.iter().any(|name| argument == *name));
-    fragment_launch::begin(enters)
+    fragment::launch::begin(enters)
 }
 
 /// The runtime the global flags describe.
-pub(crate) fn open(global: &Global) -> Runtime {
+pub(crate) fn open(global: &Global) -> fragment::Runtime {
     let root = global.root.clone().unwrap_or_else(default_root);
-    Runtime::new(RuntimeOptions {
+    let launch = Runtime::new(RuntimeOptions {
         root,
         systemd_cgroup: global.systemd_cgroup,
-    })
+    });
+    fragment::Runtime::new(launch, Settings::from_environment())
 }
 
 /// /run for root, the user's runtime directory otherwise; podman's rootless engine is root of its namespace and sets the
@@ -51,27 +53,4 @@ fn is_rootless() -> bool {
     let initial =
         std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.contains("4294967295"));
     !initial || !rustix::process::geteuid().is_root()
-}
-
-/// Creates a container.
-pub(crate) fn create(
-    runtime: &Runtime,
-    bundle: &Bundle,
-    options: &CreateOptions,
-) -> Result<(), LaunchError> {
-    runtime.create(bundle, options, None, serde_json::Value::Null)
-}
-
-/// Creates a container, starts it and, in the foreground, waits for its end.
-pub(crate) fn run(
-    runtime: &Runtime,
-    bundle: &Bundle,
-    options: &CreateOptions,
-) -> Result<i32, LaunchError> {
-    runtime.run(bundle, options, None, serde_json::Value::Null)
-}
-
-/// Removes a container.
-pub(crate) fn delete(runtime: &Runtime, id: &ContainerId, force: bool) -> Result<(), LaunchError> {
-    runtime.delete(id, force).map(drop)
 }

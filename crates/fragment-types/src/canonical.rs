@@ -34,6 +34,9 @@ mod tests {
             a: &'static str,
         }
         // fails if some dependency switches serde_json's preserve_order on
-        assert_eq!(super::to_vec(&Document { b: 1, a: "x" }).unwrap(), br#"{"a":"x","b":1}"#);
+        assert_eq!(
+            super::to_vec(&Document { b: 1, a: "x" }).unwrap(),
+            br#"{"a":"x","b":1}"#
+        );
     }
 }

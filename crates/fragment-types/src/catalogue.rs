@@ -88,7 +88,9 @@ pub struct CommandProvider {
 
 /// A catalogue that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("the library catalogue is damaged: {detail} (rebuild it with `fragment library verify --repair`)")]
+#[error(
+    "the library catalogue is damaged: {detail} (rebuild it with `fragment library verify --repair`)"
+)]
 pub struct CatalogueError {
     /// What is wrong, for people.
     pub detail: String,

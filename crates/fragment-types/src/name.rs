@@ -50,7 +50,7 @@ macro_rules! name_type {
 
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.pad(&self.0)
             }
         }
 
@@ -106,13 +106,17 @@ fn is_component_name(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     text.len() <= MAX_NAME
         && text.bytes().next().is_some_and(plain)
-        && text.bytes().all(|b| plain(b) || matches!(b, b'+' | b'-' | b'.'))
+        && text
+            .bytes()
+            .all(|b| plain(b) || matches!(b, b'+' | b'-' | b'.'))
 }
 
 fn is_capability(text: &str) -> bool {
     text.len() <= MAX_NAME
         && text.bytes().next().is_some_and(|b| b.is_ascii_lowercase())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
 #[cfg(test)]

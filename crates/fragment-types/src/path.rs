@@ -28,7 +28,10 @@ mod tests {
     fn only_what_lies_below_the_links_moves() {
         for (from, to) in [
             ("/bin/sh", "/usr/bin/sh"),
-            ("/lib64/ld-linux-x86-64.so.2", "/usr/lib64/ld-linux-x86-64.so.2"),
+            (
+                "/lib64/ld-linux-x86-64.so.2",
+                "/usr/lib64/ld-linux-x86-64.so.2",
+            ),
             ("/lib/x", "/usr/lib/x"),
             ("/bin", "/bin"),
             ("/libexec/x", "/libexec/x"),

@@ -47,7 +47,11 @@ impl Need {
     /// A soname of `machine` with the symbol versions required of it.
     #[must_use]
     pub fn soname(soname: &str, machine: Machine, versions: BTreeSet<String>) -> Self {
-        Self::Soname(NeededSoname { soname: soname.to_owned(), machine, versions })
+        Self::Soname(NeededSoname {
+            soname: soname.to_owned(),
+            machine,
+            versions,
+        })
     }
 }
 

@@ -1,1 +1,43 @@
-//! stub
+//! The library API of fragment-runc: plan what a command or bundle needs, run it, explain it.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`library`] | the component library of this node |
+//! | [`planner`] | from a bundle or [`Task`] to a [`Plan`], without root and without a change |
+//! | [`explain`] | why each component is in a plan |
+//! | [`runtime`] | containers: the OCI operations, with composition |
+//! | [`runner`] | runs a [`Task`] to its end |
+//! | [`task`] | a command that need not exist anywhere but in the library |
+//! | [`policy`] | what annotations ask for |
+//! | [`settings`] | where things are on this node |
+
+pub mod explain;
+pub mod library;
+pub mod planner;
+pub mod policy;
+pub mod runner;
+pub mod runtime;
+pub mod settings;
+mod subject;
+pub mod task;
+
+pub use fragment_launch as launch;
+pub use fragment_resolve::{Compose, Policy};
+pub use fragment_store as store;
+pub use fragment_types::{
+    Capability, ComponentName, ComponentSummary, Digest, Manifest, Plan, manifest, plan,
+};
+pub use library::Library;
+pub use planner::{PlanError, PlanErrorKind};
+pub use runtime::{Runtime, RuntimeError};
+pub use settings::Settings;
+pub use task::Task;
+
+/// Version of fragment-runc.
+///
+/// # Panics
+/// Never: Cargo refuses a package version that is not semantic.
+#[must_use]
+pub fn version() -> semver::Version {
+    semver::Version::parse(env!("CARGO_PKG_VERSION")).expect("Cargo checked it")
+}

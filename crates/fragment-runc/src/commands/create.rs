@@ -6,12 +6,15 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use crate::arguments::CreateArguments;
-use crate::runtime::{self, Bundle, CreateOptions, Runtime};
+use crate::runtime::{Bundle, CreateOptions};
 
-pub(crate) fn create(runtime: &Runtime, arguments: CreateArguments) -> anyhow::Result<ExitCode> {
+pub(crate) fn create(
+    runtime: &fragment::Runtime,
+    arguments: CreateArguments,
+) -> anyhow::Result<ExitCode> {
     let failed = "create failed";
     let (bundle, options) = prepare(arguments).context(failed)?;
-    runtime::create(runtime, &bundle, &options).context(failed)?;
+    runtime.create(&bundle, &options).context(failed)?;
     Ok(ExitCode::SUCCESS)
 }
 

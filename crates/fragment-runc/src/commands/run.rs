@@ -7,14 +7,16 @@ use anyhow::Context as _;
 use super::create;
 use crate::arguments::RunArguments;
 use crate::report;
-use crate::runtime::{self, Runtime};
 
-pub(crate) fn run(runtime: &Runtime, arguments: RunArguments) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(
+    runtime: &fragment::Runtime,
+    arguments: RunArguments,
+) -> anyhow::Result<ExitCode> {
     let failed = "run failed";
     let (bundle, mut options) = create::prepare(arguments.create).context(failed)?;
     options.detach = arguments.detach;
     options.keep = arguments.keep;
     options.no_subreaper = arguments.no_subreaper;
-    let code = runtime::run(runtime, &bundle, &options).context(failed)?;
+    let code = runtime.run(&bundle, &options).context(failed)?;
     Ok(report::program(code))
 }

@@ -1,0 +1,264 @@
+//! `fragment library`: build, list, info, verify.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use fragment::store::{Artifact, Store};
+use fragment::{ComponentName, Library, Settings};
+use fragment_build::{Builder, Built, Options};
+
+use crate::check;
+use crate::progress::BuildProgress;
+use crate::render;
+
+/// What to do with the library.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Build components from recipes and take them into the store
+    Build(Build),
+    /// List the components
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one component
+    Info {
+        /// Its name or an alias
+        name: ComponentName,
+        /// Print its manifest as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read every blob and every tree and compare them with their digests
+    Verify {
+        /// Print the report as JSON
+        #[arg(long)]
+        json: bool,
+        /// Mend what can be mended: damaged trees from their blobs, the catalogue from the index
+        #[arg(long)]
+        repair: bool,
+    },
+}
+
+/// Arguments of `fragment library build`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Build {
+    /// Directory of recipes
+    #[arg(long, value_name = "DIR", default_value = "library")]
+    recipes: PathBuf,
+    /// Working directory: the clean root, packages, built components
+    #[arg(long, value_name = "DIR", default_value = "/var/cache/fragment")]
+    work: PathBuf,
+    /// Components worked on at a time
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    jobs: usize,
+    /// Make the clean root afresh, with what the archive offers now
+    #[arg(long)]
+    refresh: bool,
+    /// Build and check components although nothing they are made of has changed
+    #[arg(long)]
+    rebuild: bool,
+    /// Print nothing but errors
+    #[arg(long)]
+    quiet: bool,
+    /// Components to build, with all they require [default: every recipe]
+    names: Vec<String>,
+}
+
+/// Does it.
+pub(crate) fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Build(arguments) => build(settings, &arguments),
+        Command::List { json } => list(settings, json),
+        Command::Info { name, json } => info(settings, &name, json),
+        Command::Verify { json, repair } => verify(settings, json, repair),
+    }
+}
+
+fn build(settings: &Settings, arguments: &Build) -> anyhow::Result<ExitCode> {
+    let recipes = fragment_build::Library::load(&arguments.recipes)?;
+    let output = arguments.work.join("components");
+    let options = Options {
+        output: output.clone(),
+        jobs: arguments.jobs,
+        refresh: arguments.refresh,
+        rebuild: arguments.rebuild,
+    };
+    let mut builder = Builder::new(recipes, &arguments.work.join("roots"), options)?;
+    let store = Store::open_or_create(&settings.store)?;
+    let progress = BuildProgress::new(arguments.quiet);
+    let recipes = builder.library().clone();
+    let names: Vec<&str> = arguments.names.iter().map(String::as_str).collect();
+    let mut all = Vec::new();
+    builder.build(&names, &progress, &mut |built| {
+        all.push(built);
+        Ok(())
+    })?;
+    take_in(
+        settings,
+        &store,
+        &recipes,
+        &all,
+        arguments.rebuild,
+        &progress,
+    )?;
+    let components = store.components()?;
+    let stored = components
+        .iter()
+        .map(|component| component.size.stored)
+        .sum();
+    progress.say(&format!(
+        "{} components, {} stored, in {}",
+        components.len(),
+        render::bytes(stored),
+        settings.store.display()
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Takes what is new into the store, in one step, and runs its checks; a component that fails them is taken out again.
+fn take_in(
+    settings: &Settings,
+    store: &Store,
+    recipes: &fragment_build::Library,
+    all: &[Built],
+    again: bool,
+    progress: &BuildProgress,
+) -> anyhow::Result<()> {
+    let is_known = |built: &Built| {
+        let digest = store.digest_of(&built.manifest.name);
+        digest
+            .and_then(|digest| store.manifest(&digest))
+            .is_ok_and(|known| known == built.manifest)
+    };
+    let unknown: Vec<Artifact> = all
+        .iter()
+        .filter(|built| !is_known(built))
+        .map(|built| Artifact {
+            manifest: built.manifest.clone(),
+            layer: built.layer_file.clone(),
+        })
+        .collect();
+    if !unknown.is_empty() {
+        store.ingest(&unknown)?;
+    }
+    for built in all {
+        // written when the checks have passed: a build that was cut short checks again
+        let mark = (
+            built.manifest_file.with_extension("checked"),
+            built.manifest.layer.digest.to_string(),
+        );
+        let is_checked = std::fs::read_to_string(&mark.0).is_ok_and(|text| text == mark.1);
+        if is_checked && !again {
+            continue;
+        }
+        let name = &built.manifest.name;
+        let checks = &recipes.recipe(name)?.check;
+        if let Err(error) = check::run(settings, name, checks) {
+            store
+                .remove(name)
+                .with_context(|| format!("take `{name}` out of the store again"))?;
+            return Err(error);
+        }
+        progress.say(&format!("{name:24} {} checks passed", checks.len()));
+        std::fs::write(&mark.0, mark.1).with_context(|| format!("write {}", mark.0.display()))?;
+    }
+    Ok(())
+}
+
+fn list(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
+    let components = Library::open(settings)?.components()?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&components)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if components.is_empty() {
+        bail!(
+            "there is no component in {}: build them with `fragment library build`",
+            settings.store.display()
+        );
+    }
+    println!(
+        "{:24} {:22} {:>10} {:>10}  CAPABILITIES",
+        "NAME", "VERSION", "STORED", "UNPACKED"
+    );
+    for component in &components {
+        let capabilities: Vec<&str> = component
+            .capabilities
+            .iter()
+            .map(fragment::Capability::as_str)
+            .collect();
+        println!(
+            "{:24} {:22} {:>10} {:>10}  {}",
+            component.name,
+            component.upstream_version,
+            render::bytes(component.size.stored),
+            render::bytes(component.size.plain),
+            capabilities.join(" ")
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn info(settings: &Settings, name: &ComponentName, json: bool) -> anyhow::Result<ExitCode> {
+    let components = Library::open(settings)?.components()?;
+    let found = components
+        .iter()
+        .find(|component| component.name == *name)
+        .or_else(|| {
+            components
+                .iter()
+                .filter(|c| c.aliases.contains(name))
+                .max_by_key(|c| c.preference)
+        });
+    let Some(component) = found else {
+        bail!(
+            "component `{name}` is not in the library {}: see `fragment library list`",
+            settings.store.display()
+        );
+    };
+    let manifest = Store::open(&settings.store)?.manifest(&component.digest)?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&manifest)?);
+    } else {
+        print!("{}", render::component(component, &manifest));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn verify(settings: &Settings, json: bool, repair: bool) -> anyhow::Result<ExitCode> {
+    let store = Store::open(&settings.store)?;
+    let mut report = store.verify(|_| {})?;
+    if repair && !report.is_intact() {
+        mend(&store, &report)?;
+        report = store.verify(|_| {})?;
+    }
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{}", render::verification(&report, &settings.store));
+    }
+    Ok(if report.is_intact() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn mend(store: &Store, report: &fragment::store::VerifyReport) -> anyhow::Result<()> {
+    for damaged in report.damaged() {
+        if let Err(error) = store.repair(&damaged.name) {
+            eprintln!(
+                "fragment: {}: {:#}",
+                damaged.name,
+                anyhow::Error::from(error)
+            );
+        }
+    }
+    if report.catalogue.is_some() {
+        store.rebuild_catalogue().context("rebuild the catalogue")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! One file a command.
+
+pub(crate) mod explain;
+pub(crate) mod library;
+pub(crate) mod plan;
+pub(crate) mod run;
+
+use std::process::ExitCode;
+
+use fragment::runner::RunError;
+use fragment::{PlanError, PlanErrorKind, RuntimeError};
+
+/// What a shell would exit with: 127 for a command that does not exist, 126 for one that cannot be executed, else 1.
+pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let kind = error.chain().find_map(|cause| {
+        let runtime = cause.downcast_ref::<RuntimeError>().map(RuntimeError::kind);
+        let run = || cause.downcast_ref::<RunError>().map(RunError::kind);
+        runtime
+            .or_else(run)
+            .or_else(|| cause.downcast_ref::<PlanError>().map(PlanError::kind))
+    });
+    match kind {
+        Some(PlanErrorKind::NotFound) => ExitCode::from(127),
+        Some(PlanErrorKind::NotExecutable) => ExitCode::from(126),
+        Some(PlanErrorKind::Other) | None => ExitCode::FAILURE,
+    }
+}

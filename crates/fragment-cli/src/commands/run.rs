@@ -1,0 +1,94 @@
+//! `fragment run`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use fragment::task::{Network, Priority};
+use fragment::{Policy, Settings, Task, runner};
+
+use super::plan::Choice;
+
+/// Arguments of `fragment run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Environment variable (may be repeated)
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// Working directory, made if nobody provides it
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// Kill the command after this time and exit with 124: seconds, or a number with s, m or h
+    #[arg(short, long, value_name = "TIME", value_parser = time)]
+    timeout: Option<Duration>,
+    /// Share of a busy machine: low, normal, high or critical
+    #[arg(long, value_name = "PRIORITY", default_value = "normal", value_parser = parse::<Priority>)]
+    priority: Priority,
+    /// Network: none (a loopback alone), host, or ns:/PATH of a network namespace
+    #[arg(long, value_name = "NETWORK", default_value = "none", value_parser = parse::<Network>)]
+    network: Network,
+    #[command(flatten)]
+    choice: Choice,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+fn parse<T: std::str::FromStr<Err = fragment::task::TaskError>>(
+    text: &str,
+) -> Result<T, fragment::task::TaskError> {
+    text.parse()
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.char_indices().last() {
+        Some((end, 's')) => (&text[..end], 1.0),
+        Some((end, 'm')) => (&text[..end], 60.0),
+        Some((end, 'h')) => (&text[..end], 3600.0),
+        _ => (text, 1.0),
+    };
+    number
+        .parse::<f64>()
+        .ok()
+        .and_then(|number| Duration::try_from_secs_f64(number * unit).ok())
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| "give a time such as 30, 1.5s, 10m or 2h".to_owned())
+}
+
+/// Runs the command and exits as it does.
+pub(crate) fn run(settings: &Settings, arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let mut task = Task::new(arguments.command)?
+        .priority(arguments.priority)
+        .network(arguments.network);
+    for variable in arguments.env {
+        task = task.env(variable)?;
+    }
+    if let Some(workdir) = arguments.workdir {
+        task = task.workdir(workdir)?;
+    }
+    if let Some(timeout) = arguments.timeout {
+        task = task.timeout(timeout);
+    }
+    let mut policy = Policy::default();
+    arguments.choice.apply(&mut policy);
+    let code = runner::run(settings, &task, policy)?;
+    Ok(ExitCode::from(
+        u8::try_from(code).context("the command's exit code")?,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::time;
+    use std::time::Duration;
+
+    #[test]
+    fn times_have_units() {
+        for (text, seconds) in [("30", 30.0), ("1.5s", 1.5), ("10m", 600.0), ("2h", 7200.0)] {
+            assert_eq!(time(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
+        }
+        for text in ["", "s", "soon", "-1", "0", "nan", "inf", "1d", "1e400"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Progress: bars on a terminal, plain lines elsewhere.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use fragment_build::{Event, Progress};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::render::bytes;
+
+/// What a build shows.
+#[derive(Debug)]
+pub(crate) enum BuildProgress {
+    /// A bar for each component in work.
+    Bars {
+        all: MultiProgress,
+        bars: Mutex<BTreeMap<String, ProgressBar>>,
+    },
+    /// A line for each finished component.
+    Lines,
+    /// Nothing.
+    Quiet,
+}
+
+const BASE: &str = "clean root";
+
+impl BuildProgress {
+    /// Bars if stderr is a terminal, else lines; nothing when `quiet`.
+    pub(crate) fn new(quiet: bool) -> Self {
+        if quiet {
+            Self::Quiet
+        } else if std::io::stderr().is_terminal() {
+            Self::Bars {
+                all: MultiProgress::new(),
+                bars: Mutex::default(),
+            }
+        } else {
+            Self::Lines
+        }
+    }
+
+    /// Prints a line above the bars, or as the next one.
+    pub(crate) fn say(&self, line: &str) {
+        match self {
+            Self::Bars { all, .. } => {
+                // a terminal that has gone away is no reason to stop building
+                let _ = all.println(line);
+            }
+            Self::Lines => eprintln!("{line}"),
+            Self::Quiet => {}
+        }
+    }
+
+    fn with_bar(&self, name: &str, act: impl FnOnce(&ProgressBar)) {
+        if let Self::Bars { all, bars } = self {
+            let mut bars = bars.lock().unwrap_or_else(PoisonError::into_inner);
+            let bar = bars.entry(name.to_owned()).or_insert_with(|| {
+                let style = ProgressStyle::with_template(
+                    "{spinner} {prefix:24} {msg:12} {bar:30} {elapsed}",
+                );
+                let bar = ProgressBar::new(100).with_prefix(name.to_owned());
+                let bar = all
+                    .add(style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style)));
+                bar.enable_steady_tick(Duration::from_millis(120));
+                bar
+            });
+            act(bar);
+        }
+    }
+
+    fn done(&self, name: &str) {
+        self.with_bar(name, ProgressBar::finish_and_clear);
+    }
+}
+
+impl Progress for BuildProgress {
+    fn event(&self, event: &Event<'_>) {
+        match event {
+            Event::BaseStarted => {
+                if matches!(self, Self::Lines) {
+                    eprintln!("making a clean root");
+                }
+                self.with_bar(BASE, |bar| bar.set_message("installing"));
+            }
+            Event::BaseFinished => self.done(BASE),
+            Event::Phase { component, phase } => {
+                self.with_bar(component.as_str(), |bar| {
+                    bar.set_message(phase.as_str());
+                    bar.set_position(0);
+                });
+            }
+            Event::Percent { component, percent } => {
+                self.with_bar(component.as_str(), |bar| {
+                    bar.set_position(u64::from(*percent))
+                });
+            }
+            Event::Finished {
+                component,
+                size,
+                reused,
+            } => {
+                self.done(component.as_str());
+                let how = if *reused { "unchanged" } else { "built" };
+                self.say(&format!(
+                    "{component:24} {how:10} {:>10} stored {:>10} unpacked",
+                    bytes(size.stored),
+                    bytes(size.plain)
+                ));
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Plans, explanations and libraries as text for people.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use fragment::explain::Explanation;
+use fragment::plan::{EntryKind, Form, Layer, Reason};
+use fragment::store::VerifyReport;
+use fragment::{Capability, ComponentName, ComponentSummary, Manifest, Plan};
+
+/// A number of bytes, decimal units as the budgets use them.
+pub(crate) fn bytes(number: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "two decimals are shown")]
+    let value = number as f64;
+    match number {
+        0..1_000 => format!("{number} B"),
+        1_000..1_000_000 => format!("{:.1} kB", value / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.2} MB", value / 1e6),
+        _ => format!("{:.2} GB", value / 1e9),
+    }
+}
+
+/// The plan as a table.
+pub(crate) fn plan(plan: &Plan) -> String {
+    let mut text = String::new();
+    let kind = match plan.entry.kind {
+        EntryKind::DynamicElf => "dynamic ELF",
+        EntryKind::StaticElf => "static ELF",
+        EntryKind::Script => "script",
+        EntryKind::Other => "file",
+        EntryKind::Component => "from the library",
+    };
+    let _ = writeln!(text, "entry     {} ({kind})", plan.entry.path);
+    let _ = writeln!(text, "fragment  {}", plan.id());
+    let form = match plan.form {
+        Form::Plain => "nothing is missing: the rootfs as it is, nothing is overlaid",
+        Form::Upper => "overlay, the bundle's rootfs on top",
+        Form::ReadOnly => "read-only overlay, the bundle's rootfs on top",
+        Form::Stack => {
+            "overlay with a layer of its own above the bundle's rootfs; its writes go with the container"
+        }
+    };
+    let _ = writeln!(text, "rootfs    {form}");
+    let (granting, files): (Vec<&Layer>, Vec<&Layer>) = plan
+        .layers
+        .iter()
+        .partition(|layer| !layer.capabilities.is_empty());
+    group(
+        &mut text,
+        "operating system (components that grant capabilities)",
+        &granting,
+    );
+    group(&mut text, "the program's own files and libraries", &files);
+    if plan.is_composed() {
+        let _ = writeln!(
+            text,
+            "total     {} components, {} stored, {} unpacked",
+            plan.layers.len(),
+            bytes(plan.size.stored),
+            bytes(plan.size.plain)
+        );
+        let names: Vec<&str> = plan.capabilities.iter().map(Capability::as_str).collect();
+        let _ = writeln!(text, "grants    {}", names.join(" "));
+    }
+    for warning in &plan.warnings {
+        let _ = writeln!(text, "warning   {warning}");
+    }
+    text
+}
+
+fn group(text: &mut String, title: &str, layers: &[&Layer]) {
+    if layers.is_empty() {
+        return;
+    }
+    let stored: u64 = layers.iter().map(|layer| layer.size.stored).sum();
+    let _ = writeln!(text, "  {title}: {}", bytes(stored));
+    for layer in layers {
+        let _ = writeln!(
+            text,
+            "    {:24} {:20} {:>10}  {}",
+            layer.name,
+            layer.upstream_version,
+            bytes(layer.size.stored),
+            layer.reasons.first().map(reason).unwrap_or_default()
+        );
+    }
+}
+
+fn reason(reason: &Reason) -> String {
+    match reason {
+        Reason::Core => "below every composition".to_owned(),
+        Reason::Supplies { requirement } => requirement.to_string(),
+        Reason::RequiredBy { component, .. } => format!("required by {component}"),
+    }
+}
+
+/// The chains of evidence.
+pub(crate) fn explanations(plan: &Plan, explanations: &[Explanation]) -> String {
+    if explanations.is_empty() {
+        return format!(
+            "{} needs nothing that the bundle does not hold\n",
+            plan.entry.path
+        );
+    }
+    let mut text = String::new();
+    for explanation in explanations {
+        let _ = writeln!(text, "{} {}", explanation.component, explanation.version);
+        for (depth, step) in explanation.steps.iter().enumerate() {
+            let arrow = if depth == 0 { "" } else { "-> " };
+            let _ = writeln!(text, "  {:indent$}{arrow}{step}", "", indent = depth * 2);
+        }
+    }
+    text
+}
+
+/// One component.
+pub(crate) fn component(summary: &ComponentSummary, manifest: &Manifest) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{} {}: {}",
+        manifest.name, manifest.upstream_version, manifest.description
+    );
+    let size = manifest.size;
+    let _ = writeln!(
+        text,
+        "size          {} stored, {} unpacked, {} entries",
+        bytes(size.stored),
+        bytes(size.plain),
+        size.entries
+    );
+    let _ = writeln!(text, "digest        {}", summary.digest);
+    let _ = writeln!(text, "version       {}", manifest.version);
+    let mut line = |title: &str, words: Vec<&str>| {
+        if !words.is_empty() {
+            let _ = writeln!(text, "{title:13} {}", words.join(" "));
+        }
+    };
+    line(
+        "end of life",
+        manifest.eol.iter().map(String::as_str).collect(),
+    );
+    line(
+        "also known as",
+        manifest.aliases.iter().map(ComponentName::as_str).collect(),
+    );
+    line(
+        "capabilities",
+        manifest
+            .capabilities
+            .iter()
+            .map(Capability::as_str)
+            .collect(),
+    );
+    line(
+        "requires",
+        summary.requires.iter().map(ComponentName::as_str).collect(),
+    );
+    line(
+        "conflicts",
+        manifest
+            .conflicts
+            .iter()
+            .map(ComponentName::as_str)
+            .collect(),
+    );
+    line(
+        "commands",
+        manifest
+            .provides
+            .commands
+            .iter()
+            .map(|command| command.name.as_str())
+            .collect(),
+    );
+    line(
+        "libraries",
+        manifest
+            .provides
+            .sonames
+            .iter()
+            .filter(|one| one.public)
+            .map(|one| one.soname.as_str())
+            .collect(),
+    );
+    for package in &manifest.packages {
+        let part = if package.sliced { ", part of it" } else { "" };
+        let licences: Vec<&str> = package.licences.iter().map(String::as_str).collect();
+        let _ = writeln!(
+            text,
+            "package       {} {}{part} ({})",
+            package.name,
+            package.version,
+            licences.join(", ")
+        );
+    }
+    text
+}
+
+/// A verification.
+pub(crate) fn verification(report: &VerifyReport, store: &Path) -> String {
+    let mut text = String::new();
+    for component in report.damaged() {
+        for finding in &component.findings {
+            let _ = writeln!(text, "{}: {finding}", component.name);
+        }
+    }
+    if let Some(damage) = &report.catalogue {
+        let _ = writeln!(text, "catalogue: {damage}");
+    }
+    let damaged = report.damaged().count();
+    let _ = if report.is_intact() {
+        writeln!(
+            text,
+            "{} components in {}: intact",
+            report.components.len(),
+            store.display()
+        )
+    } else {
+        writeln!(
+            text,
+            "{} components in {}: {damaged} damaged; mend them with `fragment library verify --repair`",
+            report.components.len(),
+            store.display()
+        )
+    };
+    text
+}

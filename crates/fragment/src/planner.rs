@@ -1,0 +1,253 @@
+//! From a bundle or task to a plan: analysis, resolution and the choice of the overlay's form. Needs no root, changes nothing.
+
+use std::path::{Path, PathBuf};
+
+use fragment_analysis::{Analysis, AnalysisError, AnalysisErrorKind, MergedError};
+use fragment_compose::{ComposeError, Composition, Inputs};
+use fragment_launch::{Bundle, BundleError};
+use fragment_resolve::{Policy, Refusal, RefusalKind, Request, Resolution};
+use fragment_store::StoreError;
+use fragment_sys::root::{Root, RootError};
+use fragment_types::plan::Form;
+use fragment_types::{Catalogue as _, CatalogueError, Digest, Plan};
+
+use crate::library::Library;
+use crate::policy::{self, PolicyError};
+use crate::subject;
+use crate::task::Task;
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// The bundle cannot be read.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// The bundle names no rootfs.
+    #[error("{}/config.json: root.path is missing: name the directory of the root filesystem", .0.display())]
+    NoRootfs(PathBuf),
+    /// The rootfs cannot be opened.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// An annotation that cannot be followed.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The entrypoint cannot run, whatever the library holds.
+    #[error(transparent)]
+    Analysis(#[from] AnalysisError),
+    /// Something is missing that nobody supplies.
+    #[error(transparent)]
+    Refusal(#[from] Refusal),
+    /// The same, on a node without a library.
+    #[error("{refusal}; there is no component library at {}: build one with `fragment library build`", directory.display())]
+    NoLibrary {
+        /// Where it was looked for.
+        directory: PathBuf,
+        /// What is missing.
+        refusal: Refusal,
+    },
+    /// Files of the bundle that lie above components and do not fit them.
+    #[error(transparent)]
+    Merged(#[from] MergedError),
+    /// The rootfs and the layers cannot be put together.
+    #[error(transparent)]
+    Compose(#[from] ComposeError),
+    /// Something has to be mounted and the container has no mount namespace to mount it in.
+    #[error(
+        "{components} components have to be composed, and the bundle asks for no mount namespace of its own: add {{\"type\": \"mount\"}} to linux.namespaces"
+    )]
+    NoMountNamespace {
+        /// How many.
+        components: usize,
+    },
+    /// The same for a user namespace, whose root may not read the store.
+    #[error(
+        "{components} components have to be composed, and composition in a user namespace is not supported in this release: remove the user namespace or add what is missing to the bundle"
+    )]
+    UserNamespace {
+        /// How many.
+        components: usize,
+    },
+    /// The library cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The library cannot be searched.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+}
+
+/// What a shell would make of an error: 127 not found, 126 not executable, 1 anything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlanErrorKind {
+    /// The command does not exist.
+    NotFound,
+    /// The command cannot be executed.
+    NotExecutable,
+    /// Anything else.
+    Other,
+}
+
+impl PlanError {
+    /// What a shell would make of it.
+    #[must_use]
+    pub fn kind(&self) -> PlanErrorKind {
+        match self {
+            Self::Analysis(error) => match error.kind() {
+                AnalysisErrorKind::NotFound => PlanErrorKind::NotFound,
+                AnalysisErrorKind::NotExecutable => PlanErrorKind::NotExecutable,
+                AnalysisErrorKind::Other => PlanErrorKind::Other,
+            },
+            Self::Refusal(refusal) | Self::NoLibrary { refusal, .. } => match refusal.kind() {
+                RefusalKind::CommandNotFound => PlanErrorKind::NotFound,
+                _ => PlanErrorKind::Other,
+            },
+            _ => PlanErrorKind::Other,
+        }
+    }
+}
+
+/// Plans a bundle; `adjust` may add to what its annotations ask for.
+///
+/// # Errors
+/// [`PlanError`]: why it cannot run as it is and what to do.
+pub fn plan_bundle(
+    library: &Library,
+    directory: &Path,
+    adjust: impl FnOnce(&mut Policy),
+) -> Result<Plan, PlanError> {
+    let bundle = Bundle::load(directory)?;
+    let mut policy = bundle_policy(&bundle)?;
+    adjust(&mut policy);
+    let (plan, _) = plan_and_compose(library, &bundle, "plan", Path::new("/run"), policy)?;
+    Ok(plan)
+}
+
+/// Plans a task, whose rootfs is empty.
+///
+/// # Errors
+/// As [`plan_bundle`].
+pub fn plan_task(library: &Library, task: &Task, policy: Policy) -> Result<Plan, PlanError> {
+    let decision = choose(library, &Root::empty(), &task.subject(), policy)?;
+    let form = if decision.resolution.is_empty() {
+        Form::Plain
+    } else {
+        Form::Upper
+    };
+    Ok(decision.into_plan(library, form, Vec::new()))
+}
+
+/// What the annotations of a bundle ask for.
+pub(crate) fn bundle_policy(bundle: &Bundle) -> Result<Policy, PlanError> {
+    Ok(bundle
+        .spec
+        .annotations()
+        .as_ref()
+        .map(policy::from_annotations)
+        .transpose()?
+        .unwrap_or_default())
+}
+
+/// Plans a loaded bundle, with what launch needs to carry the plan out.
+pub(crate) fn plan_and_compose(
+    library: &Library,
+    bundle: &Bundle,
+    id: &str,
+    scratch: &Path,
+    policy: Policy,
+) -> Result<(Plan, Composition), PlanError> {
+    let spec = &bundle.spec;
+    let rootfs = bundle
+        .rootfs()
+        .ok_or_else(|| PlanError::NoRootfs(bundle.dir.clone()))?;
+    let decision = choose(
+        library,
+        &Root::open(&rootfs)?,
+        &subject::task_of(spec),
+        policy,
+    )?;
+    let components = decision.resolution.layers.len();
+    if components > 0 && !subject::has_own_mount_namespace(spec) {
+        return Err(PlanError::NoMountNamespace { components });
+    }
+    if components > 0 && subject::has_user_namespace(spec) {
+        return Err(PlanError::UserNamespace { components });
+    }
+    let composition = fragment_compose::compose(&Inputs {
+        id,
+        bundle: &bundle.dir,
+        rootfs: &rootfs,
+        readonly: spec
+            .root()
+            .as_ref()
+            .and_then(|root| root.readonly())
+            .unwrap_or(false),
+        layers: &decision.resolution.layers,
+        tree: &|diff_id: &Digest| {
+            library
+                .store()
+                .map(|store| store.tree_path(diff_id))
+                .unwrap_or_default()
+        },
+        scratch,
+        mount_targets: &subject::mount_targets(spec),
+    })?;
+    let plan = decision.into_plan(library, composition.form, composition.warnings.clone());
+    Ok((plan, composition))
+}
+
+/// What is needed, and what supplies it.
+struct Decision {
+    analysis: Analysis,
+    resolution: Resolution,
+}
+
+fn choose(
+    library: &Library,
+    root: &Root,
+    task: &fragment_analysis::Task,
+    policy: Policy,
+) -> Result<Decision, PlanError> {
+    let analysis = fragment_analysis::analyse(root, task, library)?;
+    let request = Request {
+        requirements: analysis.requirements.clone(),
+        policy,
+    };
+    let resolution = fragment_resolve::resolve(library, &request).map_err(|refusal| {
+        if library.is_empty() {
+            PlanError::NoLibrary {
+                directory: library.directory().to_owned(),
+                refusal,
+            }
+        } else {
+            PlanError::Refusal(refusal)
+        }
+    })?;
+    if !resolution.is_empty() {
+        fragment_analysis::check_merged(root, library, &resolution.chosen, task)?;
+    }
+    Ok(Decision {
+        analysis,
+        resolution,
+    })
+}
+
+impl Decision {
+    fn into_plan(self, library: &Library, form: Form, more_warnings: Vec<String>) -> Plan {
+        let Self {
+            analysis,
+            resolution,
+        } = self;
+        Plan {
+            schema: fragment_types::plan::SCHEMA.to_owned(),
+            runtime: crate::version(),
+            library: library.generation(),
+            entry: analysis.entry,
+            form,
+            layers: resolution.layers,
+            requirements: analysis.requirements,
+            capabilities: resolution.capabilities,
+            size: resolution.size,
+            warnings: [analysis.warnings, resolution.warnings, more_warnings].concat(),
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Containers with composition: plan, lease, launch, and the way back.
+
+use fragment_launch::{Bundle, ContainerId, CreateOptions, LaunchError};
+use fragment_store::{Holder, LeasedComponent, Store, StoreError};
+use fragment_types::Plan;
+use serde::{Deserialize, Serialize};
+
+use crate::library::Library;
+use crate::planner::{self, PlanError, PlanErrorKind};
+use crate::settings::Settings;
+
+/// A failed operation on a container.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuntimeError {
+    /// There is no way to run it.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The container could not be made, started or removed.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// The library could not be opened, or a lease neither written nor released.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A record that this release did not write.
+    #[error("the record of container {id} holds no composition this release can read")]
+    Record {
+        /// The container.
+        id: String,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl RuntimeError {
+    /// What a shell would make of it.
+    #[must_use]
+    pub fn kind(&self) -> PlanErrorKind {
+        match self {
+            Self::Plan(error) => error.kind(),
+            _ => PlanErrorKind::Other,
+        }
+    }
+}
+
+/// What is kept with a composed container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Composed {
+    /// The plan it was started with; it never changes under it.
+    pub plan: Plan,
+    /// The store its layers lie in.
+    pub store: std::path::PathBuf,
+}
+
+/// The OCI operations, with composition. Those that do not differ from a runtime without composition are
+/// [`Runtime::launch`]'s.
+#[derive(Debug)]
+pub struct Runtime {
+    launch: fragment_launch::Runtime,
+    settings: Settings,
+}
+
+impl Runtime {
+    /// A runtime over `launch`'s state directory and the library of `settings`.
+    #[must_use]
+    pub fn new(launch: fragment_launch::Runtime, settings: Settings) -> Self {
+        Self { launch, settings }
+    }
+
+    /// The runtime below: state, start, kill, exec, list, ps.
+    #[must_use]
+    pub fn launch(&self) -> &fragment_launch::Runtime {
+        &self.launch
+    }
+
+    /// Creates a container; the program waits for start.
+    ///
+    /// # Errors
+    /// [`RuntimeError`]; nothing of the container is left then.
+    pub fn create(&self, bundle: &Bundle, options: &CreateOptions) -> Result<(), RuntimeError> {
+        self.composed(
+            bundle,
+            options,
+            fragment_resolve::Policy::default(),
+            |composition, extra| self.launch.create(bundle, options, composition, extra),
+        )
+    }
+
+    /// Creates a container and starts it; in the foreground waits for its end and gives the exit code of the program.
+    ///
+    /// # Errors
+    /// As [`Runtime::create`].
+    pub fn run(&self, bundle: &Bundle, options: &CreateOptions) -> Result<i32, RuntimeError> {
+        self.run_with(bundle, options, fragment_resolve::Policy::default())
+    }
+
+    /// The same with wishes beyond the annotations of the bundle.
+    pub(crate) fn run_with(
+        &self,
+        bundle: &Bundle,
+        options: &CreateOptions,
+        wishes: fragment_resolve::Policy,
+    ) -> Result<i32, RuntimeError> {
+        let code = self.composed(bundle, options, wishes, |composition, extra| {
+            self.launch.run(bundle, options, composition, extra)
+        })?;
+        if !options.detach && !options.keep {
+            self.release(&options.id)?;
+        }
+        Ok(code)
+    }
+
+    /// Removes a container and everything it has on the host.
+    ///
+    /// # Errors
+    /// As [`fragment_launch::Runtime::delete`].
+    pub fn delete(&self, id: &ContainerId, force: bool) -> Result<(), RuntimeError> {
+        let extra = self.launch.delete(id, force)?;
+        if let Some(store) =
+            composed_of(id, extra)?.and_then(|composed| Store::open(composed.store).ok())
+        {
+            store.release(&self.lease_key(id))?;
+        } else if force {
+            // a create that was killed between its lease and its record
+            self.release(id)?;
+        }
+        Ok(())
+    }
+
+    /// What the container was composed of; `None` when nothing was overlaid.
+    ///
+    /// # Errors
+    /// When there is no such container or its record cannot be read.
+    pub fn composition(&self, id: &ContainerId) -> Result<Option<Composed>, RuntimeError> {
+        composed_of(id, Some(self.launch.record(id)?))
+    }
+
+    /// Plans, leases what the plan names, and hands both to `launch`; without the container there is no lease.
+    fn composed<T>(
+        &self,
+        bundle: &Bundle,
+        options: &CreateOptions,
+        wishes: fragment_resolve::Policy,
+        launch: impl FnOnce(
+            Option<&fragment_compose::Composition>,
+            serde_json::Value,
+        ) -> Result<T, LaunchError>,
+    ) -> Result<T, RuntimeError> {
+        let id = &options.id;
+        // a name that is taken is told before anything about the bundle: its lease must not be replaced
+        if self.launch.exists(id) {
+            return Err(LaunchError::Exists { id: id.to_string() }.into());
+        }
+        let library = Library::open(&self.settings)?;
+        let mut policy = planner::bundle_policy(bundle)?;
+        policy.components.extend(wishes.components);
+        policy.exclude.extend(wishes.exclude);
+        policy.require.extend(wishes.require);
+        let scratch = self.launch.scratch(id);
+        let (plan, composition) =
+            planner::plan_and_compose(&library, bundle, id.as_str(), &scratch, policy)?;
+        for warning in &plan.warnings {
+            tracing::warn!("{warning}");
+        }
+        let Some(store) = library.store().filter(|_| plan.is_composed()) else {
+            return Ok(launch(None, serde_json::Value::Null)?);
+        };
+        let key = self.lease_key(id);
+        let holder = Holder {
+            runtime_root: self.launch.root().to_owned(),
+            id: id.to_string(),
+            process: None,
+        };
+        store.lease(&key, holder, &leased(&plan))?;
+        let composed = Composed {
+            plan,
+            store: store.root().to_owned(),
+        };
+        let extra = serde_json::to_value(&composed).map_err(|source| RuntimeError::Record {
+            id: id.to_string(),
+            source,
+        })?;
+        launch(Some(&composition), extra).map_err(|error| {
+            // another create of the same name owns the lease then
+            if !matches!(error, LaunchError::Exists { .. })
+                && let Err(second) = store.release(&key)
+            {
+                tracing::warn!("release the components of {id}: {second}");
+            }
+            error.into()
+        })
+    }
+
+    fn release(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        match Store::open(&self.settings.store) {
+            Ok(store) => {
+                store.release(&self.lease_key(id))?;
+                Ok(())
+            }
+            Err(StoreError::Absent { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Containers of the same id in different state directories are different containers.
+    fn lease_key(&self, id: &ContainerId) -> String {
+        format!("{}\0{id}", self.launch.root().display())
+    }
+}
+
+fn composed_of(
+    id: &ContainerId,
+    extra: Option<serde_json::Value>,
+) -> Result<Option<Composed>, RuntimeError> {
+    match extra {
+        None | Some(serde_json::Value::Null) => Ok(None),
+        Some(extra) => {
+            serde_json::from_value(extra)
+                .map(Some)
+                .map_err(|source| RuntimeError::Record {
+                    id: id.to_string(),
+                    source,
+                })
+        }
+    }
+}
+
+fn leased(plan: &Plan) -> Vec<LeasedComponent> {
+    plan.layers
+        .iter()
+        .map(|layer| LeasedComponent {
+            name: layer.name.clone(),
+            digest: layer.digest,
+            diff_id: layer.diff_id,
+        })
+        .collect()
+}

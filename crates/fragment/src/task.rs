@@ -1,0 +1,412 @@
+//! A command to run that need not exist anywhere but in the library.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// `PATH` of a task that sets none: the one OCI engines use.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The Linux capabilities of a task, permitted, effective and bounding: what docker and podman leave a container, less
+/// `CAP_MKNOD` and `CAP_AUDIT_WRITE`.
+const LINUX_CAPABILITIES: [&str; 12] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_RAW",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
+];
+
+/// A command with its circumstances. It becomes a bundle whose rootfs is empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    /// Command and arguments; never empty.
+    argv: Vec<String>,
+    env: Vec<String>,
+    workdir: String,
+    timeout: Option<Duration>,
+    priority: Priority,
+    network: Network,
+}
+
+/// How much of a busy machine a task gets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Priority {
+    /// A quarter of the normal CPU weight, nice 10.
+    Low,
+    /// The default weight (1024 CPU shares), nice 0.
+    #[default]
+    Normal,
+    /// Four times the normal weight, nice -5.
+    High,
+    /// Sixteen times the normal weight, nice -10.
+    Critical,
+}
+
+/// Which network a task sees.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Network {
+    /// A network of its own with nothing but a loopback.
+    #[default]
+    None,
+    /// The host's network.
+    Host,
+    /// An existing network namespace.
+    Namespace(PathBuf),
+}
+
+/// A task that cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    /// No command.
+    #[error("no command given: `fragment run -- COMMAND ARGS…`")]
+    NoCommand,
+    /// A variable without a name.
+    #[error("environment variable `{0}` is not of the form NAME=VALUE")]
+    BadVariable(String),
+    /// A working directory that is not absolute.
+    #[error("working directory `{0}` is not an absolute path")]
+    RelativeWorkdir(String),
+    /// A text with a NUL byte, which no system call can carry.
+    #[error("{0} holds a NUL byte")]
+    Nul(&'static str),
+    /// A word that is none of the choices.
+    #[error("`{text}` is not a {what}: use {choices}")]
+    BadChoice {
+        /// `priority` or `network`.
+        what: &'static str,
+        /// The word.
+        text: String,
+        /// The choices.
+        choices: &'static str,
+    },
+}
+
+impl Task {
+    /// A task that runs `argv` (command first, looked up in `PATH` unless it has a slash).
+    ///
+    /// # Errors
+    /// [`TaskError::NoCommand`] for an empty `argv` or an empty command.
+    pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Result<Self, TaskError> {
+        let argv: Vec<String> = argv.into_iter().map(Into::into).collect();
+        if argv.first().is_none_or(String::is_empty) {
+            return Err(TaskError::NoCommand);
+        }
+        if argv.iter().any(|word| word.contains('\0')) {
+            return Err(TaskError::Nul("the command line"));
+        }
+        Ok(Self {
+            argv,
+            env: Vec::new(),
+            workdir: "/".to_owned(),
+            timeout: None,
+            priority: Priority::Normal,
+            network: Network::None,
+        })
+    }
+
+    /// Adds a variable, `NAME=VALUE`; a later one of the same name wins.
+    ///
+    /// # Errors
+    /// [`TaskError::BadVariable`] when there is no `=` or no name.
+    pub fn env(mut self, variable: impl Into<String>) -> Result<Self, TaskError> {
+        let variable = variable.into();
+        match variable.split_once('=') {
+            Some((name, _)) if !name.is_empty() && !variable.contains('\0') => {
+                self.env
+                    .retain(|other| other.split('=').next() != Some(name));
+                self.env.push(variable);
+                Ok(self)
+            }
+            _ => Err(TaskError::BadVariable(variable)),
+        }
+    }
+
+    /// Sets the working directory (absolute; created when nobody provides it).
+    ///
+    /// # Errors
+    /// [`TaskError::RelativeWorkdir`].
+    pub fn workdir(mut self, workdir: impl Into<String>) -> Result<Self, TaskError> {
+        let workdir = workdir.into();
+        if !workdir.starts_with('/') {
+            return Err(TaskError::RelativeWorkdir(workdir));
+        }
+        if workdir.contains('\0') {
+            return Err(TaskError::Nul("the working directory"));
+        }
+        self.workdir = workdir;
+        Ok(self)
+    }
+
+    /// Kills the task after `timeout`.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sets the priority.
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Sets the network.
+    #[must_use]
+    pub fn network(mut self, network: Network) -> Self {
+        self.network = network;
+        self
+    }
+
+    /// The time after which it is killed.
+    #[must_use]
+    pub fn time_limit(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// The network it sees.
+    #[must_use]
+    pub fn sees(&self) -> &Network {
+        &self.network
+    }
+
+    /// The variables with the defaults filled in.
+    fn full_env(&self) -> Vec<String> {
+        let has = |name: &str| {
+            self.env
+                .iter()
+                .any(|variable| variable.split('=').next() == Some(name))
+        };
+        let mut env = self.env.clone();
+        if !has("PATH") {
+            env.push(format!("PATH={DEFAULT_PATH}"));
+        }
+        if !has("HOME") {
+            env.push("HOME=/root".to_owned());
+        }
+        env
+    }
+
+    /// What analysis reads of it.
+    #[must_use]
+    pub fn subject(&self) -> fragment_analysis::Task {
+        fragment_analysis::Task {
+            argv: self.argv.clone(),
+            env: self.full_env(),
+            cwd: self.workdir.clone(),
+            uid: 0,
+            gid: 0,
+        }
+    }
+
+    /// The `config.json` of its bundle, whose rootfs is the directory `rootfs` beside it.
+    #[must_use]
+    pub fn config(&self) -> Value {
+        let mut namespaces = vec![
+            json!({"type": "pid"}),
+            json!({"type": "ipc"}),
+            json!({"type": "uts"}),
+            json!({"type": "mount"}),
+            json!({"type": "cgroup"}),
+        ];
+        match &self.network {
+            Network::None => namespaces.push(json!({"type": "network"})),
+            Network::Host => {}
+            Network::Namespace(path) => namespaces.push(json!({"type": "network", "path": path})),
+        }
+        json!({
+            "ociVersion": "1.0.2",
+            "hostname": "fragment",
+            "root": {"path": "rootfs", "readonly": false},
+            "process": {
+                "terminal": false,
+                "user": {"uid": 0, "gid": 0},
+                "args": self.argv,
+                "env": self.full_env(),
+                "cwd": self.workdir,
+                "noNewPrivileges": true,
+                "capabilities": {
+                    "bounding": LINUX_CAPABILITIES,
+                    "effective": LINUX_CAPABILITIES,
+                    "permitted": LINUX_CAPABILITIES,
+                },
+                "scheduler": {"policy": "SCHED_OTHER", "nice": self.priority.nice()},
+            },
+            "mounts": self.mounts(),
+            "linux": {
+                "namespaces": namespaces,
+                "resources": {
+                    "devices": [{"allow": false, "access": "rwm"}],
+                    "cpu": {"shares": self.priority.cpu_shares()},
+                },
+                "maskedPaths": [
+                    "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+                    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware",
+                ],
+                "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+            },
+        })
+    }
+
+    fn mounts(&self) -> Vec<Value> {
+        let mut mounts = vec![
+            json!({"destination": "/proc", "type": "proc", "source": "proc"}),
+            json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+                "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]}),
+            json!({"destination": "/dev/pts", "type": "devpts", "source": "devpts",
+                "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]}),
+            json!({"destination": "/dev/shm", "type": "tmpfs", "source": "shm",
+                "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]}),
+            json!({"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue",
+                "options": ["nosuid", "noexec", "nodev"]}),
+            json!({"destination": "/sys", "type": "sysfs", "source": "sysfs",
+                "options": ["nosuid", "noexec", "nodev", "ro"]}),
+        ];
+        if self.network != Network::None {
+            // names resolve as they do for the host's programs
+            for file in ["/etc/resolv.conf", "/etc/hosts"] {
+                if std::path::Path::new(file).exists() {
+                    mounts.push(json!({"destination": file, "type": "bind", "source": file,
+                        "options": ["bind", "ro", "nosuid", "nodev", "noexec"]}));
+                }
+            }
+        }
+        mounts
+    }
+}
+
+impl Priority {
+    /// CPU weight in cgroup v1 shares (1024 is the default).
+    fn cpu_shares(self) -> u64 {
+        match self {
+            Self::Low => 256,
+            Self::Normal => 1024,
+            Self::High => 4096,
+            Self::Critical => 16384,
+        }
+    }
+
+    fn nice(self) -> i32 {
+        match self {
+            Self::Low => 10,
+            Self::Normal => 0,
+            Self::High => -5,
+            Self::Critical => -10,
+        }
+    }
+}
+
+impl FromStr for Priority {
+    type Err = TaskError;
+
+    fn from_str(text: &str) -> Result<Self, TaskError> {
+        match text {
+            "low" => Ok(Self::Low),
+            "normal" => Ok(Self::Normal),
+            "high" => Ok(Self::High),
+            "critical" => Ok(Self::Critical),
+            _ => Err(TaskError::BadChoice {
+                what: "priority",
+                text: text.to_owned(),
+                choices: "low, normal, high or critical",
+            }),
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = TaskError;
+
+    fn from_str(text: &str) -> Result<Self, TaskError> {
+        match text {
+            "none" => Ok(Self::None),
+            "host" => Ok(Self::Host),
+            _ => match text.strip_prefix("ns:") {
+                Some(path) if path.starts_with('/') => Ok(Self::Namespace(path.into())),
+                _ => Err(TaskError::BadChoice {
+                    what: "network",
+                    text: text.to_owned(),
+                    choices: "none, host or ns:/PATH of a network namespace",
+                }),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_what_no_system_call_could_carry_out() {
+        assert!(matches!(
+            Task::new(Vec::<String>::new()),
+            Err(TaskError::NoCommand)
+        ));
+        assert!(matches!(Task::new([""]), Err(TaskError::NoCommand)));
+        assert!(matches!(Task::new(["a\0b"]), Err(TaskError::Nul(_))));
+        let task = || Task::new(["true"]).unwrap();
+        for variable in ["", "A", "=b", "A=\0"] {
+            assert!(
+                matches!(task().env(variable), Err(TaskError::BadVariable(_))),
+                "{variable:?}"
+            );
+        }
+        assert!(matches!(
+            task().workdir("srv"),
+            Err(TaskError::RelativeWorkdir(_))
+        ));
+        assert!(
+            "urgent"
+                .parse::<Priority>()
+                .unwrap_err()
+                .to_string()
+                .contains("urgent")
+        );
+        assert!(
+            "ns:x"
+                .parse::<Network>()
+                .unwrap_err()
+                .to_string()
+                .contains("ns:x")
+        );
+    }
+
+    #[test]
+    fn the_last_variable_of_a_name_wins_and_defaults_fill_in() {
+        let task = Task::new(["true"])
+            .unwrap()
+            .env("A=1")
+            .unwrap()
+            .env("PATH=/x")
+            .unwrap()
+            .env("A=2")
+            .unwrap();
+        assert_eq!(task.full_env(), ["PATH=/x", "A=2", "HOME=/root"]);
+    }
+
+    #[test]
+    fn a_task_has_no_network_unless_it_asks() {
+        let types = |task: Task| {
+            task.config()["linux"]["namespaces"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|namespace| namespace["type"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        let task = Task::new(["true"]).unwrap();
+        assert!(types(task.clone()).contains(&"network".to_owned()));
+        assert!(!types(task.network(Network::Host)).contains(&"network".to_owned()));
+    }
+}

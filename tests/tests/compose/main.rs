@@ -1,0 +1,9 @@
+//! Bundles that hold only their program: what is missing comes from the component library.
+//!
+//! They need a library: `hack/library` builds one into `target/library`; `FRAGMENT_STORE` names another.
+
+mod plans;
+mod programs;
+mod refusals;
+mod run;
+mod services;

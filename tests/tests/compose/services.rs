@@ -1,0 +1,1 @@
+//! Supervised services: the small supervisor, and systemd where systemctl is asked for.
