@@ -1,27 +1,23 @@
 //! What of an installed root belongs to a component.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use fragment_types::ComponentName;
 use fragment_types::manifest::Package;
 use fragment_types::path::merged_usr;
 
-use crate::copyright;
 use crate::dpkg::Database;
 use crate::error::{Error, Result};
 use crate::glob::{self, Glob};
 use crate::library::Library;
+use crate::provenance::{epoch, packages};
 use crate::recipe::Recipe;
 use crate::root::{Node, Root, join, normalise};
 use crate::tree::{Content, Entry, Source, Tree};
 
 /// Where the alternatives system keeps its middle links.
 const ALTERNATIVES: &str = "/etc/alternatives";
-/// Largest copyright file read, in bytes.
-const MAX_COPYRIGHT: u64 = 4 << 20;
-/// Modification time of components without any package: 2023-01-01, before all packages of the oldest release built from.
-const FALLBACK_EPOCH: i64 = 1_672_531_200;
 
 /// What was cut.
 #[derive(Debug)]
@@ -359,63 +355,6 @@ fn keep_special(name: &ComponentName, recipe: &Recipe, tree: &mut Tree) -> Resul
         }
     }
     Ok(())
-}
-
-/// The packages of the component, the leading one first.
-fn packages<'a>(
-    whole: &'a [String],
-    sliced: impl Iterator<Item = &'a str>,
-    recipe: &Recipe,
-    at: Installation<'_>,
-) -> Result<Vec<Package>> {
-    let mut packages: BTreeMap<&str, bool> = whole.iter().map(|p| (p.as_str(), false)).collect();
-    packages.extend(sliced.map(|p| (p, true)));
-    let mut described = Vec::with_capacity(packages.len());
-    for (package, sliced) in packages {
-        let Some(installed) = at.database.package(package) else {
-            return Err(Error::NotInstalled {
-                package: package.to_owned(),
-            });
-        };
-        let path = format!("/usr/share/doc/{package}/copyright");
-        let text = at
-            .root
-            .read(&path, MAX_COPYRIGHT)
-            .map_err(|source| Error::ReadRoot { path, source })?
-            .unwrap_or_default();
-        described.push(Package {
-            name: package.to_owned(),
-            version: installed.version.clone(),
-            source: installed.source.clone(),
-            licences: copyright::licences(&String::from_utf8_lossy(&text)),
-            sliced,
-        });
-    }
-    described.sort_by_key(|p| recipe.leading_package() != Some(p.name.as_str()));
-    Ok(described)
-}
-
-/// The newest time below `/usr/share/doc` of the component's packages.
-///
-/// dpkg unpacks files with the times of the package, which its build has clamped to its last changelog entry, and no
-/// maintainer script touches these files: the same packages give the same time.
-fn epoch(packages: &[Package], at: Installation<'_>) -> Result<i64> {
-    use std::os::unix::fs::MetadataExt;
-    let mut newest = None;
-    for path in packages
-        .iter()
-        .flat_map(|p| at.database.files(&p.name))
-        .filter(|p| p.starts_with("/usr/share/doc/"))
-    {
-        let node = at.root.lookup(path).map_err(|source| Error::ReadRoot {
-            path: path.clone(),
-            source,
-        })?;
-        if let Some(node) = node.filter(Node::is_file) {
-            newest = newest.max(Some(node.metadata.mtime()));
-        }
-    }
-    Ok(newest.unwrap_or(FALLBACK_EPOCH).max(0))
 }
 
 #[cfg(test)]

@@ -137,6 +137,16 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
+    /// The working directory lies on an overlay.
+    #[error(
+        "`{}` cannot be a working directory: it lies on an overlay, which cannot carry another one (name a directory on a \
+         disk or a tmpfs)",
+        path.display()
+    )]
+    WorkDirectoryFilesystem {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Another build uses the working directory.
     #[error("another build is running in `{}` (wait for it, or name another working directory)", path.display())]
     Busy {

@@ -7,12 +7,12 @@
 //! | module | what it does |
 //! |---|---|
 //! | `recipe`, `glob`, `library` | recipes, checked one by one and as a whole |
-//! | `machine`, `workspace` | the machine's apt, the clean base root, installations in private namespaces |
+//! | `machine`, `workspace`, `isolation` | the machine's apt, the clean base root, installations in private namespaces |
 //! | `root`, `dpkg` | reads an installed root and its package database, confined to it |
-//! | `cut`, `copyright`, `tree`, `modules` | which of its files belong to a component |
+//! | `cut`, `tree`, `modules`, `provenance`, `copyright` | which of its files belong to a component, from which packages |
 //! | `elf`, `index`, `resolve` | what those provide and need, and who provides that |
 //! | `version`, `pack`, `manifest`, `record` | the component as files, the same for the same input |
-//! | `builder`, `part`, `pool`, `progress` | the whole, in dependency order |
+//! | `builder`, `gather`, `part`, `pool`, `progress` | the whole, in dependency order |
 //!
 //! Only packages of the distribution's own archive are installed, as root, in a root of their own: their maintainer
 //! scripts are trusted as those of any package on the machine are.
@@ -23,8 +23,10 @@ mod cut;
 mod dpkg;
 mod elf;
 mod error;
+mod gather;
 mod glob;
 mod index;
+mod isolation;
 mod library;
 mod machine;
 mod manifest;
@@ -33,6 +35,7 @@ mod pack;
 mod part;
 mod pool;
 mod progress;
+mod provenance;
 mod recipe;
 mod record;
 mod resolve;

@@ -70,10 +70,7 @@ impl Library {
     pub fn recipe(&self, name: &ComponentName) -> Result<&Recipe> {
         self.recipes
             .get(name)
-            .ok_or_else(|| Error::UnknownComponent {
-                name: name.to_string(),
-                directory: self.directory.clone(),
-            })
+            .ok_or_else(|| self.unknown(name.as_str()))
     }
 
     /// The recipe a person means by `text`: a name, or an alias of exactly one preferred recipe.
@@ -81,11 +78,14 @@ impl Library {
     /// # Errors
     /// [`Error::UnknownComponent`].
     pub fn named(&self, text: &str) -> Result<&ComponentName> {
-        self.answers_to(text)
-            .ok_or_else(|| Error::UnknownComponent {
-                name: text.to_owned(),
-                directory: self.directory.clone(),
-            })
+        self.answers_to(text).ok_or_else(|| self.unknown(text))
+    }
+
+    pub(crate) fn unknown(&self, name: &str) -> Error {
+        Error::UnknownComponent {
+            name: name.to_owned(),
+            directory: self.directory.clone(),
+        }
     }
 
     /// What is true of all recipes.

@@ -17,7 +17,7 @@ use crate::part::{Fresh, Part};
 use crate::progress::{Event, Progress};
 use crate::record::{Files, Record};
 use crate::resolve::{Parts, Resolved, closure, held};
-use crate::tree::Content;
+use crate::tree::{Content, Entry};
 use crate::version;
 
 /// Everything a component is written from.
@@ -46,17 +46,14 @@ pub(crate) fn produce(
     let temporary = files.layer.with_extension("zst.new");
     let guard = Remove(&temporary);
     let tree = &product.fresh.cut.tree;
-    let total = tree
-        .entries
-        .values()
-        .map(|e| {
-            if let Content::File { size, .. } = e.content {
-                size
-            } else {
-                0
-            }
-        })
-        .sum();
+    let size_of = |e: &Entry| {
+        if let Content::File { size, .. } = e.content {
+            size
+        } else {
+            0
+        }
+    };
+    let total: u64 = tree.entries.values().map(size_of).sum();
     let mut told = 0;
     let (layer, size) = pack(tree, product.fresh.cut.epoch, &temporary, &mut |done| {
         let percent = u8::try_from((done * 100).checked_div(total).unwrap_or(100)).unwrap_or(100);
@@ -82,25 +79,7 @@ pub(crate) fn produce(
         component: name.clone(),
         source,
     })?;
-    let record = Record {
-        key,
-        manifest: Digest::of(&bytes),
-        requires: product.part.requires.clone(),
-        below: product
-            .requires
-            .iter()
-            .filter_map(|r| Some((r.clone(), product.parts.get(r)?.digest)))
-            .collect(),
-        claims: product
-            .fresh
-            .cut
-            .named
-            .iter()
-            .map(|p| (p.clone(), product.library.claimed_by(p).cloned()))
-            .collect(),
-        held: held(product.part, product.fresh, product.library, product.parts)?,
-        bundled: product.part.bundled.clone(),
-    };
+    let record = record(product, key, Digest::of(&bytes))?;
     let record = serde_json::to_vec_pretty(&record).map_err(|source| Error::Manifest {
         component: name.clone(),
         source,
@@ -116,6 +95,33 @@ pub(crate) fn produce(
     write(&files.manifest, &bytes)?;
     write(&files.record, &record)?;
     Ok(manifest)
+}
+
+/// What the next build has to compare.
+fn record(product: &Product<'_>, key: Digest, manifest: Digest) -> Result<Record> {
+    let Product {
+        part,
+        fresh,
+        requires,
+        parts,
+        library,
+        ..
+    } = product;
+    let below = requires
+        .iter()
+        .filter_map(|r| Some((r.clone(), parts.get(r)?.digest)));
+    let named = fresh.cut.named.iter();
+    Ok(Record {
+        key,
+        manifest,
+        requires: part.requires.clone(),
+        below: below.collect(),
+        claims: named
+            .map(|p| (p.clone(), library.claimed_by(p).cloned()))
+            .collect(),
+        held: held(part, fresh, library, parts)?,
+        bundled: part.bundled.clone(),
+    })
 }
 
 fn describe(product: &Product<'_>, layer: Layer, size: Size) -> Result<Manifest> {

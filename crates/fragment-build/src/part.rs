@@ -189,16 +189,16 @@ impl Part {
     }
 
     /// A part that an earlier build made.
-    pub(crate) fn reused(manifest: Manifest, record: Record) -> Self {
+    pub(crate) fn reused(manifest: &Manifest, record: &Record) -> Self {
         Self {
             name: manifest.name.clone(),
             preference: manifest.preference,
-            requires: record.requires,
+            requires: record.requires.clone(),
             digest: digest(manifest.preference, &manifest.provides.paths),
             paths: by_path(manifest.provides.paths.clone()),
             sonames: manifest.provides.sonames.clone(),
-            bundled: record.bundled,
-            origin: Origin::Reused(Box::new(manifest)),
+            bundled: record.bundled.clone(),
+            origin: Origin::Reused(Box::new(manifest.clone())),
         }
     }
 

@@ -86,6 +86,6 @@ impl Files {
 }
 
 /// The key of a component.
-pub(crate) fn key(recipe: Digest, generation: Digest) -> Digest {
-    Digest::of(format!("{BUILDER}\n{recipe}\n{generation}\n").as_bytes())
+pub(crate) fn key(recipe: Digest, generation: Option<Digest>) -> Digest {
+    Digest::of(format!("{BUILDER}\n{recipe}\n{generation:?}\n").as_bytes())
 }

@@ -1,25 +1,23 @@
 //! The builder's working directory: the base root, the package cache and one directory for each installation.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use fragment_types::Digest;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::machine::{Machine, clean_environment};
+use crate::isolation::{explain, isolated, run};
+use crate::machine::Machine;
 
 /// Changes when base roots of earlier builders cannot be used any more.
 const BASE_FORMAT: u32 = 1;
 /// Installs packages into an overlay over the base root.
 const INSTALL: &str = include_str!("install.sh");
-/// How much of a log stands in an error.
-const LOG_TAIL: u64 = 4096;
-const LOG_LINES: usize = 15;
+/// `OVERLAYFS_SUPER_MAGIC` of statfs(2).
+const OVERLAYFS: rustix::fs::FsWord = 0x794c_7630;
 
 /// The working directory, locked.
 #[derive(Debug)]
@@ -58,6 +56,11 @@ impl Workspace {
         };
         fs::create_dir_all(directory).map_err(io("creating"))?;
         let directory = directory.canonicalize().map_err(io("resolving"))?;
+        // filesystems/overlayfs.rst, "Nesting overlayfs mounts": an overlay cannot be the upper layer of another one
+        let kind = rustix::fs::statfs(&directory).map(|s| s.f_type);
+        if kind.is_ok_and(|k| k == OVERLAYFS) {
+            return Err(Error::WorkDirectoryFilesystem { path: directory });
+        }
         // the path stands in mount options and in apt.conf(5) strings
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._+-".contains(&b);
         if !directory.to_string_lossy().bytes().all(plain) {
@@ -293,90 +296,6 @@ impl Drop for Job {
     }
 }
 
-/// A command in namespaces of its own that dies with us: setpriv(1) asks the kernel for it (PR_SET_PDEATHSIG), and
-/// unshare(1) takes its PID namespace, with all that maintainer scripts started, along.
-fn isolated(log: &Path) -> Result<Command> {
-    let io = |source| Error::Io {
-        operation: "creating",
-        path: log.to_owned(),
-        source,
-    };
-    let file = File::create(log).map_err(io)?;
-    let mut command = Command::new("setpriv");
-    clean_environment(&mut command);
-    command
-        .args([
-            "--pdeathsig",
-            "KILL",
-            "--",
-            "unshare",
-            "--mount",
-            "--pid",
-            "--ipc",
-            "--uts",
-            "--fork",
-        ])
-        .args(["--kill-child=KILL", "--propagation", "private", "--"])
-        .stdin(Stdio::null())
-        .stdout(file.try_clone().map_err(io)?)
-        .stderr(file)
-        .current_dir("/");
-    Ok(command)
-}
-
-fn run(mut command: Command, tool: &str, log: &Path) -> Result<()> {
-    let spawn = |source| Error::Io {
-        operation: "running",
-        path: PathBuf::from("setpriv"),
-        source,
-    };
-    let status = command.status().map_err(spawn)?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(Error::Tool {
-        tool: tool.to_owned(),
-        status,
-        log: tail(log),
-    })
-}
-
-/// The last lines of a log.
-fn tail(log: &Path) -> String {
-    let mut bytes = Vec::new();
-    if let Ok(mut file) = File::open(log) {
-        let length = file.metadata().map_or(0, |m| m.len());
-        let _ = file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL)));
-        let _ = file.read_to_end(&mut bytes);
-    }
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
-}
-
-/// apt's words for a package it does not know, as an error that says what to do.
-fn explain(name: &str, packages: &[&str], status: std::process::ExitStatus, log: String) -> Error {
-    let unknown = |package: &&&str| {
-        log.contains(&format!("Unable to locate package {package}\n"))
-            || log.ends_with(&format!("Unable to locate package {package}"))
-            || log.contains(&format!(
-                "Package '{package}' has no installation candidate"
-            ))
-            || log.contains(&format!("Package {package} is not available"))
-    };
-    match packages.iter().find(unknown) {
-        Some(package) => Error::UnknownPackage {
-            component: name.to_owned(),
-            package: (*package).to_owned(),
-        },
-        None => Error::Install {
-            component: name.to_owned(),
-            status,
-            log,
-        },
-    }
-}
-
 /// Moves apt's indexes out of the base, forbids starting services in it, and makes the places mounts need.
 fn prepare_base(new: &Path) -> std::io::Result<()> {
     let base = new.join("base");
@@ -441,34 +360,5 @@ fn remove(path: &Path) -> Result<()> {
             source,
         }),
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::process::ExitStatusExt;
-    use std::process::ExitStatus;
-
-    use super::explain;
-
-    #[test]
-    fn apt_does_not_know_a_package() {
-        let log = "Reading package lists...\nE: Unable to locate package libfoo9".to_owned();
-        let error =
-            explain("x", &["curl", "libfoo9"], ExitStatus::from_raw(0x6400), log).to_string();
-        assert!(
-            error.contains("`libfoo9`")
-                && error.contains("`x`")
-                && error.contains("apt-cache search"),
-            "{error}"
-        );
-        let error = explain(
-            "x",
-            &["curl"],
-            ExitStatus::from_raw(0x6400),
-            "E: disk full".to_owned(),
-        )
-        .to_string();
-        assert!(error.contains("disk full"), "{error}");
     }
 }
