@@ -304,9 +304,8 @@ fn enter(
         .with_sub_cgroup(cgroup.filter(|path| !path.is_empty()))
         .build();
     drop(leftovers);
-    built
-        .map(|pid| pid.as_raw())
-        .map_err(|error| process_error(&error, &mark, None))
+    let pid = built.map_err(|error| process_error(&error, &mark, None))?;
+    Ok(pid.as_raw())
 }
 
 /// A directory for one exec.

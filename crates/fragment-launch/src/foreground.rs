@@ -75,7 +75,7 @@ impl Foreground {
             }
             while let Some(number) = self
                 .signals
-                .next()
+                .read_next()
                 .map_err(LaunchError::system("read signals"))?
             {
                 self.pass_on(number, process.as_ref(), relay.as_ref());

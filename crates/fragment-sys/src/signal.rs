@@ -75,7 +75,7 @@ impl SignalFile {
     ///
     /// # Errors
     /// As read(2).
-    pub fn next(&mut self) -> io::Result<Option<i32>> {
+    pub fn read_next(&mut self) -> io::Result<Option<i32>> {
         let mut record = [0_u8; size_of::<libc::signalfd_siginfo>()];
         match self.file.read(&mut record) {
             // ssi_signo is the first field (signalfd(2))
@@ -211,11 +211,11 @@ mod tests {
     #[test]
     fn a_blocked_signal_is_read_from_the_file() {
         let mut signals = SignalFile::block().unwrap();
-        assert_eq!(signals.next().unwrap(), None);
+        assert_eq!(signals.read_next().unwrap(), None);
         // SAFETY: raise(3) takes no pointer; the signal is blocked in this thread and raise targets this thread.
         unsafe { libc::raise(libc::SIGUSR1) };
-        assert_eq!(signals.next().unwrap(), Some(libc::SIGUSR1));
-        assert_eq!(signals.next().unwrap(), None);
+        assert_eq!(signals.read_next().unwrap(), Some(libc::SIGUSR1));
+        assert_eq!(signals.read_next().unwrap(), None);
     }
 
     #[test]
