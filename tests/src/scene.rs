@@ -252,16 +252,11 @@ impl Scene {
         let pinned =
             pinned.filter(|line| !self.pinned.contains(line) && !line.contains(" /run/netns/"));
         found.extend(pinned.map(|line| format!("namespace {line}")));
-        // a directory of the runtime's own may stay, a file or anything of a container may not
-        let state = entries(self.runtime.root()).flat_map(|entry| {
-            let below: Vec<_> = if entry.ends_with(".fragment") {
-                entries(&entry).collect()
-            } else {
-                vec![entry]
-            };
-            below
-        });
-        found.extend(state.map(|entry| format!("state {}", entry.display())));
+        let state = fs::read_dir(self.runtime.root())
+            .into_iter()
+            .flatten()
+            .filter_map(Result::ok);
+        found.extend(state.map(|entry| format!("state {}", entry.path().display())));
         found
     }
 
@@ -286,13 +281,6 @@ impl Drop for Scene {
         leftovers::remove(&self.id, self.directory.path());
         assert!(found.is_empty(), "left behind:\n{}", found.join("\n"));
     }
-}
-
-fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {
-    fs::read_dir(directory)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
 }
 
 /// Unique on this machine: tests run as threads of one process or as processes of their own.

@@ -79,13 +79,22 @@ fn killed_in_the_middle(scene: &Scene, turns: u32, prepare: impl Fn(), call: imp
             child.wait().unwrap();
         }
         scene.delete();
-        let left = scene.leftovers();
+        // the runtime's own empty directory goes with the next container that ends well
+        let own = format!("state {}", scene.runtime.root().join(".fragment").display());
+        let mut left = scene.leftovers();
+        left.retain(|line| *line != own || !is_empty(&scene.runtime.root().join(".fragment")));
         assert!(
             left.is_empty(),
             "killed after {delay:?} of {duration:?}, left behind:\n{}",
             left.join("\n")
         );
     }
+    scene.create().ok();
+    scene.delete();
+}
+
+fn is_empty(directory: &std::path::Path) -> bool {
+    std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 #[test]
