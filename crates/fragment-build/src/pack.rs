@@ -347,6 +347,49 @@ mod tests {
     }
 
     #[test]
+    fn file_capabilities_are_pax_records() {
+        let dir = tempfile::tempdir().unwrap();
+        let capability = Some(vec![1, 0, 0, 2, 0, 0x20, 0xff]);
+        let source = Source::Bytes(b"x".to_vec());
+        let content = Content::File {
+            source,
+            size: 1,
+            digest: None,
+            inode: None,
+            capability: capability.clone(),
+        };
+        let mut tree = Tree::default();
+        let entry = Entry {
+            mode: 0o4755,
+            uid: 0,
+            gid: 5,
+            content,
+        };
+        tree.entries.insert("/ping".to_owned(), entry);
+        let file = dir.path().join("l");
+        pack(&tree, 0, &file, &mut |_| {}).unwrap();
+        let plain = zstd::decode_all(std::fs::read(&file).unwrap().as_slice()).unwrap();
+        let mut archive = tar::Archive::new(plain.as_slice());
+        let mut entry = archive.entries().unwrap().next().unwrap().unwrap();
+        assert_eq!(
+            (
+                entry.header().mode().unwrap(),
+                entry.header().gid().unwrap()
+            ),
+            (0o4755, 5)
+        );
+        let extensions: Vec<_> = entry
+            .pax_extensions()
+            .unwrap()
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(extensions.len(), 1);
+        assert_eq!(extensions[0].key(), Ok("SCHILY.xattr.security.capability"));
+        assert_eq!(Some(extensions[0].value_bytes().to_vec()), capability);
+    }
+
+    #[test]
     fn record_lengths_count_themselves() {
         for length in 0..300 {
             let record = record("path", &vec![b'x'; length]);
