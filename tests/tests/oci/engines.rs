@@ -97,7 +97,9 @@ fn containerd_after_a_failed_create() {
 /// What conmon does: pipes for stdout and stderr that it reads, stdin from `/dev/null`, its own pipes open besides.
 #[test]
 fn conmon() {
-    let scene = Scene::sh("echo out; echo err >&2; ls -l /proc/$$/fd | grep -c secret; exit 3");
+    let scene = Scene::sh(
+        "echo out; echo err >&2; ls -l /proc/$$/fd 2> /dev/null | grep -c secret; exit 3",
+    );
     let (id, pid_file) = (scene.id.as_str(), scene.file("pidfile"));
     let bundle = scene.bundle.path().to_str().unwrap();
     fs::write(scene.file("secret"), "secret").unwrap();
