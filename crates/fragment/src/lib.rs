@@ -13,6 +13,7 @@
 
 pub mod explain;
 pub mod library;
+mod mounts;
 pub mod planner;
 pub mod policy;
 pub mod runner;

@@ -12,6 +12,7 @@ use fragment_types::plan::Form;
 use fragment_types::{Catalogue as _, CatalogueError, Digest, Plan};
 
 use crate::library::Library;
+use crate::mounts;
 use crate::policy::{self, PolicyError};
 use crate::subject;
 use crate::task::Task;
@@ -127,7 +128,9 @@ pub fn plan_bundle(
 /// # Errors
 /// As [`plan_bundle`].
 pub fn plan_task(library: &Library, task: &Task, policy: Policy) -> Result<Plan, PlanError> {
-    let decision = choose(library, &Root::empty(), &task.subject(), policy)?;
+    let (root, task) = (Root::empty(), task.subject());
+    let analysis = fragment_analysis::analyse(&root, &task, library)?;
+    let decision = choose(library, &root, &task, analysis, policy)?;
     let form = if decision.resolution.is_empty() {
         Form::Plain
     } else {
@@ -159,12 +162,16 @@ pub(crate) fn plan_and_compose(
     let rootfs = bundle
         .rootfs()
         .ok_or_else(|| PlanError::NoRootfs(bundle.dir.clone()))?;
-    let decision = choose(
-        library,
-        &Root::open(&rootfs)?,
-        &subject::task_of(spec),
-        policy,
-    )?;
+    let root = Root::open(&rootfs)?;
+    let task = subject::task_of(spec);
+    let mut analysis = fragment_analysis::analyse(&root, &task, library)?;
+    mounts::satisfy(
+        &mut analysis.requirements,
+        spec,
+        &bundle.dir,
+        &task.path_directories(),
+    );
+    let decision = choose(library, &root, &task, analysis, policy)?;
     let components = decision.resolution.layers.len();
     if components > 0 && !subject::has_own_mount_namespace(spec) {
         return Err(PlanError::NoMountNamespace { components });
@@ -205,9 +212,9 @@ fn choose(
     library: &Library,
     root: &Root,
     task: &fragment_analysis::Task,
+    analysis: Analysis,
     policy: Policy,
 ) -> Result<Decision, PlanError> {
-    let analysis = fragment_analysis::analyse(root, task, library)?;
     let request = Request {
         requirements: analysis.requirements.clone(),
         policy,
