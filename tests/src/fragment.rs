@@ -8,7 +8,19 @@ use crate::runtime::Call;
 /// `fragment ARGUMENTS…`, with the component library of [`store`]. The binary is named by `FRAGMENT`, else it is
 /// `fragment` beside the test executable's directory, else on `PATH`.
 pub fn call<A: AsRef<OsStr>>(arguments: &[A]) -> Call {
-    Call::of(crate::runtime::binary("FRAGMENT", "fragment")).args(arguments)
+    Call::of(program()).args(arguments)
+}
+
+/// The binary of the `fragment` command.
+#[must_use]
+pub fn program() -> PathBuf {
+    crate::runtime::binary("FRAGMENT", "fragment")
+}
+
+/// The binary of the runtime.
+#[must_use]
+pub fn runtime_program() -> PathBuf {
+    crate::runtime::binary("FRAGMENT_RUNC", "fragment-runc")
 }
 
 /// Directory of the component library: `FRAGMENT_STORE`, else where `hack/library` puts it. It need not exist for bundles

@@ -210,3 +210,124 @@ fn secrets_of_the_command_line_stay_out_of_plans() {
         "{text}"
     );
 }
+
+#[test]
+fn the_installation_stays_under_a_hundred_megabytes() {
+    let size = |path: &std::path::Path| {
+        std::fs::metadata(path)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+            .len()
+    };
+    let store = fragment::store();
+    let core = fragment::call(&["library", "info", "core", "--json"])
+        .output()
+        .ok()
+        .json();
+    let binaries = [fragment::program(), fragment::runtime_program()].map(|path| size(&path));
+    let bytes = |key: &str| core["size"][key].as_u64().expect("a size");
+    let total = binaries.iter().sum::<u64>()
+        + size(&store.join("catalogue"))
+        + bytes("stored")
+        + bytes("plain");
+    assert!(total < 100_000_000, "{total} bytes: binaries {binaries:?}");
+}
+
+#[test]
+fn the_seed_components_keep_their_budgets_and_grant_their_capabilities() {
+    let list = fragment::call(&["library", "list", "--json"])
+        .output()
+        .ok()
+        .json();
+    let megabyte = 1_000_000;
+    for (name, budget, capabilities) in [
+        ("core", 3, &["process_execution"][..]),
+        ("tcp-stack", 2, &["tcp_connections", "tcp_listen"]),
+        ("dns-resolver", 1, &["dns_lookup", "dns_cache"]),
+        ("socket-api", 1, &["socket_create", "socket_bind"]),
+        ("init-system", 6, &["process_management", "service_start"]),
+        (
+            "init-system-systemd",
+            6,
+            &["process_management", "service_start"],
+        ),
+        ("service-manager", 3, &["service_control", "service_status"]),
+        ("device-manager", 2, &["device_access", "device_control"]),
+        ("job-control", 1, &["job_control"]),
+        ("signal-handling", 1, &["signal_handling"]),
+        ("advanced-proc-mgmt", 1, &["advanced_proc_mgmt"]),
+    ] {
+        let components = list.as_array().expect("a list");
+        let component = components
+            .iter()
+            .find(|one| one["name"] == name)
+            .unwrap_or_else(|| panic!("no {name}"));
+        let stored = component["size"]["stored"].as_u64().expect("a size");
+        assert!(stored <= budget * megabyte, "{name}: {stored}");
+        for capability in capabilities {
+            assert!(
+                component["capabilities"]
+                    .as_array()
+                    .expect("capabilities")
+                    .iter()
+                    .any(|c| c == capability),
+                "{name}: {capability}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_library_is_intact() {
+    fragment::call(&["library", "verify"])
+        .limit(std::time::Duration::from_secs(120))
+        .output()
+        .ok()
+        .says("intact");
+}
+
+#[test]
+fn damage_to_the_library_is_named_and_mended() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let copy = directory.path().join("store");
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(fragment::store())
+        .arg(&copy)
+        .status()
+        .expect("run cp");
+    assert!(copied.success());
+    let list = fragment::call(&["library", "list", "--json"])
+        .output()
+        .ok()
+        .json();
+    let tzdata = list
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|one| one["name"] == "tzdata")
+        .expect("tzdata")
+        .clone();
+    let tree = tzdata["diff_id"]
+        .as_str()
+        .expect("a digest")
+        .replace("sha256:", "");
+    std::fs::write(
+        copy.join("trees")
+            .join(tree)
+            .join("usr/share/zoneinfo/Asia/Tokyo"),
+        "damaged",
+    )
+    .expect("write");
+    let call = |arguments: &[&str]| {
+        let limit = std::time::Duration::from_secs(120);
+        fragment::call(&[&["library", "verify"], arguments].concat())
+            .env("FRAGMENT_STORE", &copy)
+            .limit(limit)
+            .output()
+    };
+    call(&[])
+        .code(1)
+        .says("tzdata: /usr/share/zoneinfo/Asia/Tokyo");
+    call(&["--repair"]).ok().says("intact");
+    call(&[]).ok();
+}

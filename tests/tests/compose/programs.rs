@@ -194,7 +194,8 @@ fn exec_sees_the_composed_root() {
     let mut scene = only("/usr/bin/bash", &["-c", fragment_tests::FOREVER]);
     scene.bundle.expect("rootfs");
     scene.up().ready();
-    scene.exec(&["grep", "root", "/etc/passwd"])
+    scene
+        .exec(&["grep", "root", "/etc/passwd"])
         .ok()
         .says("root:x:0:0:");
     scene

@@ -156,6 +156,11 @@ fn take_in(
         }
         let name = &built.manifest.name;
         let checks = &recipes.recipe(name)?.check;
+        if checks.is_empty() && !built.manifest.provides.commands.is_empty() {
+            bail!(
+                "component `{name}` holds commands and its recipe checks none: add `check:` to library/{name}.yaml"
+            );
+        }
         if let Err(error) = check::run(settings, name, checks) {
             store
                 .remove(name)
