@@ -173,8 +173,7 @@ impl Creation {
         let seccomp = self.seccomp.clone().filter(|_| ours);
         let init = Init {
             new_network,
-            propagations: self.derived.propagations.clone(),
-            cgroup_mounts: self.derived.cgroup_mounts.clone(),
+            after_mounts: self.derived.after_mounts.clone(),
             start_container: self.derived.start_container.clone(),
             state: hook::state_of(&self.record, ContainerStatus::Created),
         };

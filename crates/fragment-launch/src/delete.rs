@@ -31,6 +31,7 @@ impl Runtime {
     ) -> Result<Option<serde_json::Value>, LaunchError> {
         let place = self.place(id);
         if !place.exists() {
+            place.sweep();
             return if force {
                 Ok(None)
             } else {

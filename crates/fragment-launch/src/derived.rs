@@ -9,15 +9,14 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use libcontainer::oci_spec::runtime::{
-    Hook, Linux, LinuxMemory, LinuxNamespace, LinuxNamespaceType, LinuxSeccompAction, Mount,
-    MountBuilder, Process, Spec,
+    Hook, Linux, LinuxMemory, LinuxNamespace, LinuxNamespaceType, LinuxSeccompAction, MountBuilder,
+    Process, Spec,
 };
-use libcontainer::rootfs::utils::is_bind;
 use thiserror::Error;
 
 use crate::bundle::Bundle;
 use crate::hook;
-use crate::target;
+use crate::mounts::{AfterMounts, Mounts};
 
 /// What a bundle asks for that cannot be done, each with what to do about it.
 #[derive(Debug, Error)]
@@ -99,13 +98,11 @@ pub enum DeriveError {
     /// Two namespaces of one type.
     #[error("config.json: malformed spec file: duplicate namespace {0:?} in linux.namespaces")]
     DuplicateNamespace(String),
-    /// A mount option that would be misunderstood below.
-    #[error("config.json: mount option {option:?} of {destination} is not supported", destination = .destination.display())]
-    MountOption {
+    /// A copy of what lies below into something that cannot take one.
+    #[error("config.json: mount option tmpcopyup of {destination} is for writable tmpfs mounts only", destination = .destination.display())]
+    CopyUp {
         /// Which mount.
         destination: PathBuf,
-        /// Which option.
-        option: String,
     },
     /// rootfsPropagation is no propagation type.
     #[error(
@@ -141,10 +138,8 @@ pub(crate) struct Derived {
     pub(crate) poststart: Vec<Hook>,
     /// Run by us in the runtime's namespaces.
     pub(crate) poststop: Vec<Hook>,
-    /// Mounts whose propagation libcontainer does not set.
-    pub(crate) propagations: Vec<(PathBuf, String)>,
-    /// Cgroup mounts, whose options libcontainer gives to none of the file systems it mounts for them on cgroup v1.
-    pub(crate) cgroup_mounts: Vec<(PathBuf, Vec<String>)>,
+    /// What libcontainer leaves undone about mounts.
+    pub(crate) after_mounts: AfterMounts,
 }
 
 impl Derived {
@@ -164,15 +159,11 @@ impl Derived {
         normalise_names(&mut spec);
         let mut linux = spec.linux().clone().unwrap_or_else(empty_linux);
         normalise_linux(&mut linux, cgroup)?;
-        let mut mounts = spec.mounts().clone().unwrap_or_default();
-        let mut covered = Vec::new();
-        for mount in &mut mounts {
-            normalise_mount(mount, &bundle.dir)?;
-            place_mount(mount, &rootfs, &covered)?;
-            covered.push(mount.destination().clone());
-        }
-        let propagations = mounts.iter().flat_map(propagation_of).collect();
-        let cgroup_mounts = mounts.iter().filter_map(cgroup_mount).collect();
+        let mounts = Mounts::new(
+            spec.mounts().as_deref().unwrap_or_default(),
+            &bundle.dir,
+            &rootfs,
+        )?;
         if mount_point.is_some() {
             check_composable(&linux)?;
         }
@@ -184,7 +175,7 @@ impl Derived {
         let notifying = linux.seccomp().is_some();
         let hooks = spec.hooks().clone().unwrap_or_default();
         spec.set_root(Some(root))
-            .set_mounts(Some(mounts))
+            .set_mounts(Some(mounts.list))
             .set_linux(Some(linux))
             .set_hooks(hook::wrapped(&hooks, &bundle.dir)?)
             .set_process(Some(stripped(&process, notifying)));
@@ -194,8 +185,7 @@ impl Derived {
             start_container: hooks.start_container().clone().unwrap_or_default(),
             poststart: hooks.poststart().clone().unwrap_or_default(),
             poststop: hooks.poststop().clone().unwrap_or_default(),
-            propagations,
-            cgroup_mounts,
+            after_mounts: mounts.after,
         })
     }
 
@@ -378,87 +368,6 @@ fn check_duplicates(namespaces: &[LinuxNamespace]) -> Result<(), DeriveError> {
     Ok(())
 }
 
-fn normalise_mount(mount: &mut Mount, bundle: &Path) -> Result<(), DeriveError> {
-    let mut options = mount.options().clone().unwrap_or_default();
-    let is_bind = is_bind(mount);
-    // a copy of what lies below is asked not to be made, which is what happens anyway
-    options.retain(|option| option != "notmpcopyup");
-    if let Some(option) = options.iter().find(|option| *option == "tmpcopyup") {
-        return Err(DeriveError::MountOption {
-            destination: mount.destination().clone(),
-            option: option.clone(),
-        });
-    }
-    let source = match mount
-        .source()
-        .clone()
-        .filter(|source| !source.as_os_str().is_empty())
-    {
-        Some(source) if is_bind => bundle.join(source),
-        Some(source) => source,
-        None if is_bind => {
-            return Err(DeriveError::BindSource {
-                destination: mount.destination().clone(),
-            });
-        }
-        // mount(2) wants some source even from file systems that have none, libcontainer wants it said
-        None => PathBuf::from(mount.typ().as_deref().unwrap_or("none")),
-    };
-    mount.set_source(Some(source)).set_options(Some(options));
-    Ok(())
-}
-
-/// Follows the rootfs's links to where the mount really goes, and keeps it off /proc.
-fn place_mount(mount: &mut Mount, rootfs: &Path, covered: &[PathBuf]) -> Result<(), DeriveError> {
-    let destination = target::resolve(rootfs, mount.destination(), covered);
-    let is_procfs = if is_bind(mount) {
-        let source = mount.source().as_deref().unwrap_or(Path::new(""));
-        rustix::fs::statfs(source).is_ok_and(|statfs| statfs.f_type == rustix::fs::PROC_SUPER_MAGIC)
-    } else {
-        mount.typ().as_deref() == Some("proc")
-    };
-    if let Some(reason) = target::proc_rule(&destination, is_procfs) {
-        return Err(DeriveError::Proc {
-            destination,
-            reason,
-        });
-    }
-    // a link to the root itself: left to libcontainer, which does not take it for the overlay's place
-    if destination != Path::new("/") {
-        mount.set_destination(destination);
-    }
-    Ok(())
-}
-
-/// The propagation options of a mount: libcontainer parses and then drops them.
-fn propagation_of(mount: &Mount) -> Vec<(PathBuf, String)> {
-    const TYPES: [&str; 8] = [
-        "private",
-        "rprivate",
-        "shared",
-        "rshared",
-        "slave",
-        "rslave",
-        "unbindable",
-        "runbindable",
-    ];
-    let options = mount.options().iter().flatten();
-    options
-        .filter(|option| TYPES.contains(&option.as_str()))
-        .map(|option| (mount.destination().clone(), option.clone()))
-        .collect()
-}
-
-fn cgroup_mount(mount: &Mount) -> Option<(PathBuf, Vec<String>)> {
-    let is_cgroup = mount.typ().as_deref() == Some("cgroup") && !is_bind(mount);
-    is_cgroup.then(|| {
-        (
-            mount.destination().clone(),
-            mount.options().clone().unwrap_or_default(),
-        )
-    })
-}
-
 fn check_composable(linux: &Linux) -> Result<(), DeriveError> {
     let namespaces = linux.namespaces().iter().flatten();
     let mut mount_namespace = Err(DeriveError::NoMountNamespace);
@@ -486,4 +395,87 @@ fn notifies(linux: &Linux) -> bool {
     syscalls
         .into_iter()
         .any(|syscall| syscall.action() == LinuxSeccompAction::ScmpActNotify)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bundle(namespaces: &str) -> (tempfile::TempDir, Bundle) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("rootfs")).unwrap();
+        let config = format!(
+            r#"{{"ociVersion":"1.0.2","root":{{"path":"rootfs"}},"hostname":"",
+                "process":{{"user":{{"uid":0,"gid":0}},"args":["x"],"cwd":"/srv","env":["A=1"],"noNewPrivileges":false}},
+                "linux":{{"namespaces":{namespaces},"rootfsPropagation":"rslave"}}}}"#
+        );
+        std::fs::write(dir.path().join("config.json"), config).unwrap();
+        let bundle = Bundle::load(dir.path()).unwrap();
+        (dir, bundle)
+    }
+
+    fn derive(bundle: &Bundle, mount_point: Option<&Path>) -> Result<Derived, DeriveError> {
+        Derived::new(bundle, mount_point, Path::new("/c"))
+    }
+
+    #[test]
+    fn an_overlay_without_a_mount_namespace_is_refused() {
+        let (_dir, bundle) = bundle(r#"[{"type":"pid"}]"#);
+        let point = Some(Path::new("/point"));
+        assert!(matches!(
+            derive(&bundle, point),
+            Err(DeriveError::NoMountNamespace)
+        ));
+        assert!(derive(&bundle, None).is_ok());
+    }
+
+    #[test]
+    fn an_overlay_in_a_joined_mount_namespace_or_a_user_namespace_is_refused() {
+        let point = Some(Path::new("/point"));
+        let (_dir, joined) = bundle(r#"[{"type":"mount","path":"/proc/1/ns/mnt"}]"#);
+        assert!(matches!(
+            derive(&joined, point),
+            Err(DeriveError::JoinedMountNamespace(_))
+        ));
+        let (_dir, user) = bundle(r#"[{"type":"mount"},{"type":"user"}]"#);
+        assert!(matches!(
+            derive(&user, point),
+            Err(DeriveError::UserNamespace)
+        ));
+    }
+
+    #[test]
+    fn the_overlay_is_the_first_mount() {
+        let (_dir, bundle) = bundle(r#"[{"type":"mount","path":""}]"#);
+        let mut derived = derive(&bundle, Some(Path::new("/point"))).unwrap();
+        derived.overlay(vec!["lowerdir+=/a".to_owned()]);
+        let mounts = derived.spec.mounts().as_ref().unwrap();
+        assert_eq!(mounts[0].destination(), Path::new("/"));
+        assert_eq!(
+            derived.spec.root().as_ref().unwrap().path(),
+            Path::new("/point")
+        );
+    }
+
+    #[test]
+    fn what_go_engines_write_for_nothing_is_nothing() {
+        let (_dir, bundle) = bundle(r#"[{"type":"network","path":""}]"#);
+        let spec = derive(&bundle, None).unwrap().spec;
+        assert_eq!(spec.hostname(), &None);
+        let linux = spec.linux().as_ref().unwrap();
+        assert_eq!(linux.namespaces().as_ref().unwrap()[0].path(), &None);
+        assert_eq!(linux.rootfs_propagation().as_deref(), Some("slave"));
+    }
+
+    #[test]
+    fn libcontainer_sees_neither_environment_nor_directory_nor_privileges() {
+        let (_dir, bundle) = bundle("[]");
+        let derived = derive(&bundle, None).unwrap();
+        let process = derived.spec.process().as_ref().unwrap();
+        assert_eq!(process.env().as_deref(), Some(&["HOME=/".to_owned()][..]));
+        assert_eq!(process.cwd(), Path::new("/"));
+        assert_eq!(process.no_new_privileges(), None);
+        assert_eq!(process.user().umask(), Some(0o022));
+        assert_eq!(derived.process.cwd(), Path::new("/srv"));
+    }
 }

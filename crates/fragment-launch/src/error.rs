@@ -58,6 +58,17 @@ pub enum LaunchError {
         /// What it is instead.
         status: Status,
     },
+    /// The first process ended while it waited for the start.
+    #[error(
+        "container {id} ended before its program started, with code {code} (128 and more: a signal's number); a seccomp \
+         filter that forbids what the runtime itself needs does that"
+    )]
+    EndedEarly {
+        /// The name.
+        id: String,
+        /// The exit code.
+        code: i32,
+    },
     /// kill of a container that has ended.
     #[error("container not running: {id}")]
     NotRunning {

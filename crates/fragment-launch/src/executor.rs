@@ -13,8 +13,7 @@ use std::path::{Path, PathBuf};
 
 use fragment_sys::{mount, process, signal};
 use libcontainer::container::State;
-use libcontainer::oci_spec::runtime::{Hook, LinuxCapabilities, LinuxSeccomp, Process, Spec};
-use libcontainer::syscall::syscall::create_syscall;
+use libcontainer::oci_spec::runtime::{Hook, LinuxSeccomp, Process, Spec};
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
@@ -25,8 +24,11 @@ use rustix::termios::Winsize;
 use thiserror::Error;
 
 use crate::capture::EXECUTOR;
+use crate::copyup::copy_up;
 use crate::diagnosis::words;
 use crate::environment;
+use crate::mounts::AfterMounts;
+use crate::privileges;
 use crate::program::{self, ProgramError};
 
 /// What the program is to get, and get done to it.
@@ -48,11 +50,9 @@ pub(crate) struct FragmentExecutor {
 pub(crate) struct Init {
     /// The network namespace is new.
     pub(crate) new_network: bool,
-    /// Mounts whose propagation is to be set.
-    pub(crate) propagations: Vec<(PathBuf, String)>,
-    /// Cgroup mounts and their options.
-    pub(crate) cgroup_mounts: Vec<(PathBuf, Vec<String>)>,
-    /// Hooks to run just before the program, and what they read on stdin.
+    /// What is left to do about mounts.
+    pub(crate) after_mounts: AfterMounts,
+    /// Hooks to run just before the program.
     pub(crate) start_container: Vec<Hook>,
     /// The state for those hooks.
     pub(crate) state: State,
@@ -82,6 +82,8 @@ enum StepError {
         kind: String,
         source: Errno,
     },
+    #[error("copy up into the tmpfs on {path}: {}", words(.source), path = .path.display())]
+    CopyUp { path: PathBuf, source: io::Error },
     #[error("seccomp: {0}")]
     Seccomp(libcontainer::seccomp::SeccompError),
     #[error("set capabilities: {0}")]
@@ -127,7 +129,7 @@ impl FragmentExecutor {
         own_standard_streams(user.uid());
         self.size_terminal();
         if user.additional_gids().as_ref().is_none_or(Vec::is_empty) {
-            drop_groups();
+            privileges::drop_groups();
         }
         enter_directory(self.process.cwd())?;
         let environment = environment::complete(
@@ -135,14 +137,21 @@ impl FragmentExecutor {
             user.uid(),
             passed,
         );
-        let no_new_privileges = self.process.no_new_privileges() == Some(true);
-        if no_new_privileges {
+        if self.no_new_privileges() {
             rustix::thread::set_no_new_privs(true)
                 .map_err(|errno| StepError::at("set no_new_privs")(errno.into()))?;
-        } else {
-            self.load_filter()?;
         }
-        drop_capabilities(self.process.capabilities().as_ref())?;
+        if self.is_filtered_late() {
+            // what the program may execute is asked with the capabilities it will have
+            privileges::narrow_effective(self.process.capabilities().as_ref())
+                .map_err(StepError::Capabilities)?;
+        } else {
+            if !self.no_new_privileges() {
+                self.load_filter()?;
+            }
+            privileges::drop_capabilities(self.process.capabilities().as_ref())
+                .map_err(StepError::Capabilities)?;
+        }
         let command = self
             .process
             .args()
@@ -155,6 +164,21 @@ impl FragmentExecutor {
             program,
             environment,
         })
+    }
+
+    fn no_new_privileges(&self) -> bool {
+        self.process.no_new_privileges() == Some(true)
+    }
+
+    /// Whether the filter and with it the capabilities wait for the start. Without no_new_privs a filter needs CAP_SYS_ADMIN
+    /// to be loaded (seccomp(2)), and one that is loaded early has to allow what libcontainer does until the start. Only hooks
+    /// inside the container do not wait: they are not to run with more than the program.
+    fn is_filtered_late(&self) -> bool {
+        let hooks = self
+            .init
+            .as_ref()
+            .is_some_and(|init| !init.start_container.is_empty());
+        self.seccomp.is_some() && !self.no_new_privileges() && !hooks
     }
 
     /// process.consoleSize, which libcontainer reads and forgets.
@@ -206,7 +230,12 @@ impl FragmentExecutor {
         let arguments = environment::c_strings(self.process.args().as_deref().unwrap_or_default());
         let variables = environment::c_strings(&found.environment);
         signal::restore_for_exec().map_err(StepError::at("reset signals"))?;
-        if self.process.no_new_privileges() == Some(true) {
+        if self.is_filtered_late() {
+            privileges::widen_effective().map_err(StepError::Capabilities)?;
+            self.load_filter()?;
+            privileges::drop_capabilities(self.process.capabilities().as_ref())
+                .map_err(StepError::Capabilities)?;
+        } else if self.no_new_privileges() {
             // as late as can be: a filter may forbid everything but execve
             self.load_filter()?;
         }
@@ -275,10 +304,16 @@ impl Init {
                 _ => {}
             }
         }
-        for (path, options) in &self.cgroup_mounts {
+        for path in &self.after_mounts.copied {
+            copy_up(path).map_err(|source| StepError::CopyUp {
+                path: path.clone(),
+                source,
+            })?;
+        }
+        for (path, options) in &self.after_mounts.cgroups {
             mount::restrict(path, options).map_err(StepError::at("restrict the cgroup mounts"))?;
         }
-        for (path, kind) in &self.propagations {
+        for (path, kind) in &self.after_mounts.propagations {
             rustix::mount::mount_change(path, propagation(kind)).map_err(|source| {
                 StepError::Propagation {
                     path: path.clone(),
@@ -406,12 +441,6 @@ fn own_standard_streams(uid: u32) {
     }
 }
 
-/// Without additional groups the program has none: libcontainer leaves it the caller's.
-fn drop_groups() {
-    // EPERM in a user namespace without setgroups(2): then nobody could have set any (user_namespaces(7))
-    let _ = rustix::thread::set_thread_groups(&[] as &[Gid]);
-}
-
 /// Changes to the working directory and makes it where it is missing, as runc does: images name a WORKDIR that no layer
 /// holds, and engines leave it to the runtime.
 fn enter_directory(path: &Path) -> Result<(), StepError> {
@@ -449,23 +478,4 @@ fn make_directories(path: &Path) -> Result<(), Errno> {
         }
     }
     Ok(())
-}
-
-/// Sets all five capability sets. A set the caller leaves out is empty, as for runc; libcontainer would leave it full.
-fn drop_capabilities(capabilities: Option<&LinuxCapabilities>) -> Result<(), StepError> {
-    let given =
-        |get: fn(&LinuxCapabilities) -> &Option<libcontainer::oci_spec::runtime::Capabilities>| {
-            capabilities
-                .and_then(|capabilities| get(capabilities).clone())
-                .unwrap_or_default()
-        };
-    let mut all = LinuxCapabilities::default();
-    all.set_bounding(Some(given(LinuxCapabilities::bounding)))
-        .set_effective(Some(given(LinuxCapabilities::effective)))
-        .set_permitted(Some(given(LinuxCapabilities::permitted)))
-        .set_inheritable(Some(given(LinuxCapabilities::inheritable)))
-        .set_ambient(Some(given(LinuxCapabilities::ambient)));
-    let syscall = create_syscall();
-    libcontainer::capabilities::drop_privileges(&all, syscall.as_ref())
-        .map_err(StepError::Capabilities)
 }

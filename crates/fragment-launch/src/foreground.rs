@@ -112,6 +112,11 @@ impl Foreground {
     }
 }
 
+/// How a child of ours ended; `None` when it has not, or is none.
+pub(crate) fn ended(process: i32) -> Option<i32> {
+    reap(process).ok().flatten()
+}
+
 /// Reaps every child that has ended; the exit code when `init` was among them.
 fn reap(init: i32) -> io::Result<Option<i32>> {
     let mut code = None;

@@ -244,9 +244,13 @@ impl Place {
                 _ => {}
             }
         }
-        // the last one closes the door; a create that is under way makes it again
-        let _ = fs::remove_dir(self.root.join(OURS));
+        self.sweep();
         Ok(())
+    }
+
+    /// Removes the directory of all containers when it is empty; a create that is under way makes it again.
+    pub(crate) fn sweep(&self) {
+        let _ = fs::remove_dir(self.root.join(OURS));
     }
 
     /// Whether there is anything of this name, ours or left of libcontainer.

@@ -18,10 +18,11 @@ use crate::console::Console;
 use crate::creation::Creation;
 use crate::derived::{self, Derived};
 use crate::error::{ContainerSide, LaunchError};
-use crate::foreground::Foreground;
+use crate::foreground::{self, Foreground};
 use crate::id::ContainerId;
 use crate::process::Identity;
 use crate::record::{self, Place};
+use crate::state::Status;
 
 /// What exec needs of the container's own process, as the bundle said it when the container was created.
 const PROCESS: &str = "process.json";
@@ -194,7 +195,8 @@ impl Runtime {
         let init = creation.build(console.as_ref().map(Console::path))?;
         let finish = || {
             let relay = console.map(Console::accept).transpose()?;
-            self.start(&options.id)?;
+            self.start(&options.id)
+                .map_err(|error| ended_early(error, init))?;
             foreground.wait(init, relay, options.time_limit)
         };
         let code = finish().inspect_err(|_| self.abandon(&options.id))?;
@@ -239,6 +241,21 @@ impl Runtime {
         let seccomp = linux.and_then(|linux| linux.seccomp().clone());
         creation.prepare(&Cgroup::at(&cgroup_path)?, composition, seccomp)?;
         Ok(creation)
+    }
+}
+
+/// The start of a container that is stopped, explained by how its first process, a child of ours, ended.
+fn ended_early(error: LaunchError, init: i32) -> LaunchError {
+    match error {
+        LaunchError::Status {
+            id,
+            status: Status::Stopped,
+            ..
+        } => match foreground::ended(init) {
+            Some(code) => LaunchError::EndedEarly { id, code },
+            None => LaunchError::NotRunning { id },
+        },
+        other => other,
     }
 }
 
