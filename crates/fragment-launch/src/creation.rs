@@ -78,6 +78,7 @@ impl Creation {
         if let Some(composition) = composition {
             self.record.residue = composition.residue.clone();
         }
+        self.warn_of_device_rules();
         self.place.save(&self.record)?;
         if let Some(composition) = composition {
             self.compose(composition)?;
@@ -98,6 +99,19 @@ impl Creation {
         original.save(&self.place)?;
         self.seccomp = original.seccomp;
         Ok(())
+    }
+
+    /// libcontainer can apply device rules on cgroup v2 only by a feature that needs CAP_SYS_RESOURCE, and without it drops
+    /// them without a word.
+    fn warn_of_device_rules(&self) {
+        let linux = self.derived.spec.linux().as_ref();
+        let resources = linux.and_then(|linux| linux.resources().as_ref());
+        let any = resources
+            .and_then(|resources| resources.devices().as_ref())
+            .is_some_and(|devices| !devices.is_empty());
+        if any && Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+            tracing::warn!("linux.resources.devices is not applied on cgroup v2 yet");
+        }
     }
 
     fn compose(&mut self, composition: &Composition) -> Result<(), LaunchError> {

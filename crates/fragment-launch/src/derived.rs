@@ -9,8 +9,8 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use libcontainer::oci_spec::runtime::{
-    Hook, Linux, LinuxMemory, LinuxNamespace, LinuxNamespaceType, LinuxSeccompAction, MountBuilder,
-    Process, Spec,
+    Hook, Linux, LinuxMemory, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, LinuxSeccompAction,
+    MountBuilder, Process, Spec,
 };
 use thiserror::Error;
 
@@ -98,6 +98,14 @@ pub enum DeriveError {
     /// Two namespaces of one type.
     #[error("config.json: malformed spec file: duplicate namespace {0:?} in linux.namespaces")]
     DuplicateNamespace(String),
+    /// A restriction that libcontainer would drop without a word.
+    #[error("config.json: mount option {option} of {destination} is not supported", destination = .destination.display())]
+    MountOption {
+        /// Which mount.
+        destination: PathBuf,
+        /// Which option.
+        option: &'static str,
+    },
     /// A copy of what lies below into something that cannot take one.
     #[error("config.json: mount option tmpcopyup of {destination} is for writable tmpfs mounts only", destination = .destination.display())]
     CopyUp {
@@ -169,7 +177,7 @@ impl Derived {
         }
         let mut root = spec.root().clone().unwrap_or_default();
         root.set_path(mount_point.map_or(rootfs, Path::to_owned));
-        if !notifies(&linux) {
+        if !linux.seccomp().as_ref().is_some_and(notifies) {
             linux.set_seccomp(None);
         }
         let notifying = linux.seccomp().is_some();
@@ -384,14 +392,10 @@ fn check_composable(linux: &Linux) -> Result<(), DeriveError> {
     mount_namespace
 }
 
-/// Whether the seccomp filter hands calls to a listener: only then libcontainer has to load it, because it passes the
+/// Whether a seccomp filter hands calls to a listener: only then libcontainer has to load it, because it passes the
 /// listener's descriptor on.
-fn notifies(linux: &Linux) -> bool {
-    let syscalls = linux
-        .seccomp()
-        .iter()
-        .filter_map(|seccomp| seccomp.syscalls().as_ref())
-        .flatten();
+pub(crate) fn notifies(filter: &LinuxSeccomp) -> bool {
+    let syscalls = filter.syscalls().iter().flatten();
     syscalls
         .into_iter()
         .any(|syscall| syscall.action() == LinuxSeccompAction::ScmpActNotify)

@@ -254,6 +254,11 @@ impl Runtime {
             // libcontainer joins every namespace of the container but this one: the process would be the host's root
             return Err(LaunchError::ExecUnsupported("a user namespace"));
         }
+        if original.seccomp.as_ref().is_some_and(derived::notifies) {
+            return Err(LaunchError::ExecUnsupported(
+                "a seccomp filter that notifies a listener",
+            ));
+        }
         let missing = |path: &str| {
             let inside = path.trim_start_matches('/');
             let cgroup = Cgroup::recorded(record.cgroup.clone());

@@ -53,6 +53,13 @@ impl Mounts {
 fn normalise(mount: &mut Mount, bundle: &Path) -> Result<bool, DeriveError> {
     let mut options = mount.options().clone().unwrap_or_default();
     let is_bind = is_bind(mount);
+    // no option libcontainer knows: a bind mount would follow links all the same
+    if options.iter().any(|option| option == "nosymfollow") {
+        return Err(DeriveError::MountOption {
+            destination: mount.destination().clone(),
+            option: "nosymfollow",
+        });
+    }
     // what lies below a tmpfs is not copied unless asked for, and then by our executor
     let copied = options.iter().any(|option| option == "tmpcopyup");
     options.retain(|option| option != "notmpcopyup" && option != "tmpcopyup");
@@ -178,6 +185,13 @@ mod tests {
         assert_eq!(good.after.copied, [PathBuf::from("/run")]);
         let bad = mounts(r#"[{"destination":"/run","type":"tmpfs","options":["tmpcopyup","ro"]}]"#);
         assert!(matches!(bad, Err(DeriveError::CopyUp { .. })));
+    }
+
+    #[test]
+    fn nosymfollow_is_refused_and_not_dropped() {
+        let bad =
+            mounts(r#"[{"destination":"/a","source":"/b","options":["bind","nosymfollow"]}]"#);
+        assert!(matches!(bad, Err(DeriveError::MountOption { .. })));
     }
 
     #[test]
