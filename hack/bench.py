@@ -50,10 +50,16 @@ def needed_files(program):
     return files
 
 
-def timed(command, **options):
-    start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **options)
-    return time.perf_counter() - start
+def timed(command):
+    # stderr is a file: a created container holds it open, and a pipe would be read until the container ends
+    with tempfile.TemporaryFile() as errors:
+        start = time.perf_counter()
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, timeout=60)
+        elapsed = time.perf_counter() - start
+        if done.returncode:
+            errors.seek(0)
+            sys.exit(f"bench: {' '.join(command)}: exit code {done.returncode}: {errors.read().decode(errors='replace')}")
+    return elapsed
 
 
 class Case:
@@ -67,8 +73,8 @@ class Case:
         base = [RUNTIMES[runtime], "--root", str(state / runtime)]
         bundle, name = str(self.bundles[runtime]), f"bench-{os.getpid()}-{number}"
         if self.steps == "run":
-            return timed(base + ["run", "--bundle", bundle, name], stdin=subprocess.DEVNULL)
-        total = timed(base + ["create", "--bundle", bundle, name], stdin=subprocess.DEVNULL)
+            return timed(base + ["run", "--bundle", bundle, name])
+        total = timed(base + ["create", "--bundle", bundle, name])
         total += timed(base + ["start", name])
         deadline = time.monotonic() + 10
         while json.loads(subprocess.run(base + ["state", name], check=True, capture_output=True).stdout)["status"] != "stopped":
@@ -107,24 +113,37 @@ def main():
             Case("run, composed (others: complete rootfs)", composed, "run"),
             Case("create + start + delete, composed", composed, "cycle"),
         ]
-        number = 0
-        for round_ in range(options.rounds + 3):
-            for case in cases:
-                for runtime in RUNTIMES:
-                    number += 1
-                    sample = case.once(runtime, work, number)
-                    if round_ >= 3:  # the first rounds warm caches
-                        case.samples[runtime].append(sample)
+        try:
+            measure(cases, options, work)
+        finally:
+            for runtime, path in RUNTIMES.items():
+                state = work / runtime
+                for name in os.listdir(state) if state.is_dir() else []:
+                    subprocess.run([path, "--root", str(state), "delete", "--force", name], check=False)
+        report(cases, options)
 
-        print(f"\nmedian of {options.rounds}, milliseconds [95 % interval], and the ratio to crun\n")
+
+def measure(cases, options, work):
+    number = 0
+    for round_ in range(options.rounds + 3):
         for case in cases:
-            print(case.name)
-            crun = statistics.median(case.samples["crun"])
-            for runtime, samples in case.samples.items():
-                middle, low, high = interval(samples)
-                print(f"  {runtime:14} {middle * 1e3:7.2f} [{low * 1e3:6.2f}, {high * 1e3:6.2f}]   x {middle / crun:.2f}")
-        if options.json:
-            pathlib.Path(options.json).write_text(json.dumps({case.name: case.samples for case in cases}))
+            for runtime in RUNTIMES:
+                number += 1
+                sample = case.once(runtime, work, number)
+                if round_ >= 3:  # the first rounds warm caches
+                    case.samples[runtime].append(sample)
+
+
+def report(cases, options):
+    print(f"\nmedian of {options.rounds}, milliseconds [95 % interval], and the ratio to crun\n")
+    for case in cases:
+        print(case.name)
+        crun = statistics.median(case.samples["crun"])
+        for runtime, samples in case.samples.items():
+            middle, low, high = interval(samples)
+            print(f"  {runtime:14} {middle * 1e3:7.2f} [{low * 1e3:6.2f}, {high * 1e3:6.2f}]   x {middle / crun:.2f}")
+    if options.json:
+        pathlib.Path(options.json).write_text(json.dumps({case.name: case.samples for case in cases}))
 
 
 if __name__ == "__main__":
