@@ -4,9 +4,10 @@
 //! create that was killed, and it must take nested cgroups along, which programs in the container make.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
@@ -35,7 +36,7 @@ pub(crate) fn path_for(named: Option<&Path>, id: &str) -> PathBuf {
 }
 
 impl Cgroup {
-    /// Where `path` lies in every hierarchy that libcontainer uses here.
+    /// Where `path` lies in every hierarchy mounted here.
     pub(crate) fn at(path: &Path) -> Result<Self, LaunchError> {
         let mounts = fs::read_to_string("/proc/self/mountinfo")
             .map_err(LaunchError::io("read", "/proc/self/mountinfo"))?;
@@ -45,7 +46,7 @@ impl Cgroup {
             .collect();
         let directories = hierarchies(&mounts)
             .iter()
-            .map(|mount| mount.join(&inside))
+            .map(|hierarchy| hierarchy.mount_point.join(&inside))
             .collect();
         Ok(Self { directories })
     }
@@ -171,35 +172,64 @@ impl Drop for Joined {
     }
 }
 
+/// Ways into a container's cgroup for a process that no longer sees the host's mounts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Entrances(Arc<Mutex<Vec<File>>>);
+
+impl Entrances {
+    /// Moves the calling process, then closes: nothing of the host stays open.
+    pub(crate) fn enter(&self) -> io::Result<()> {
+        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // 0 is the writer (cgroups(7)); what it may is decided by who opened the file (Linux 5.16, CVE-2021-4197)
+        std::mem::take(&mut *files)
+            .iter_mut()
+            .try_for_each(|file| file.write_all(b"0"))
+    }
+}
+
 impl Cgroup {
-    /// Puts this process into the container's cgroup of the hierarchies libcontainer does not know (name=systemd, rdma, misc),
-    /// so that what it clones is there from the start. Without this a container sees, and can change, the host's root there.
+    /// Puts this process into the container's cgroup of the hierarchies libcontainer does not know (name=systemd, rdma, misc,
+    /// and the unified one beside v1 controllers), so that what it clones is there from the start. Without this a container
+    /// sees, and can change, the host's root there; systemd in it would boot in that root.
     pub(crate) fn join_rest(&self) -> Result<Joined, LaunchError> {
         let mut joined = Joined { before: Vec::new() };
+        for (directory, before) in self.rest()? {
+            let entered = fs::create_dir_all(directory).and_then(|()| enter(directory));
+            entered.map_err(LaunchError::io("join cgroup", directory))?;
+            joined.before.push(before);
+        }
+        Ok(joined)
+    }
+
+    /// The same for a process that is added to the container. Here the runtime must stay outside: programs in the container
+    /// would see it there as process 0, at which systemctl gives up.
+    pub(crate) fn entrances(&self) -> Result<Entrances, LaunchError> {
+        let open = |(directory, _): (&Path, _)| {
+            let path = directory.join("cgroup.procs");
+            let opened = File::options().write(true).open(&path);
+            opened.map_err(LaunchError::io("open", path))
+        };
+        let files = self.rest()?.into_iter().map(open);
+        Ok(Entrances(Arc::new(Mutex::new(
+            files.collect::<Result<_, _>>()?,
+        ))))
+    }
+
+    /// The directories libcontainer does not know, each with this process's own in the same hierarchy.
+    fn rest(&self) -> Result<Vec<(&Path, PathBuf)>, LaunchError> {
         let mounts = fs::read_to_string("/proc/self/mountinfo")
             .map_err(LaunchError::io("read", "/proc/self/mountinfo"))?;
         let own = fs::read_to_string("/proc/self/cgroup")
             .map_err(LaunchError::io("read", "/proc/self/cgroup"))?;
-        for hierarchy in v1_hierarchies(&mounts) {
-            let known = hierarchy
-                .names
-                .iter()
-                .any(|name| LIBCONTAINER.contains(&name.as_str()));
-            let Some(directory) = self
-                .directories
-                .iter()
-                .find(|path| path.starts_with(&hierarchy.mount_point))
-            else {
-                continue;
-            };
-            let Some(before) = hierarchy.path_in(&own).filter(|_| !known) else {
-                continue;
-            };
-            let entered = fs::create_dir_all(directory).and_then(|()| enter(directory));
-            entered.map_err(LaunchError::io("join cgroup", directory.clone()))?;
-            joined.before.push(before);
-        }
-        Ok(joined)
+        let hierarchies = hierarchies(&mounts);
+        let pure = hierarchies.iter().all(Hierarchy::is_unified);
+        let unknown = hierarchies.iter().filter(|it| !it.is_libcontainers(pure));
+        let rest = unknown.filter_map(|hierarchy| {
+            let mut directories = self.directories.iter();
+            let directory = directories.find(|path| path.starts_with(&hierarchy.mount_point))?;
+            Some((directory.as_path(), hierarchy.path_in(&own)?))
+        });
+        Ok(rest.collect())
     }
 }
 
@@ -210,71 +240,77 @@ fn enter(directory: &Path) -> io::Result<()> {
     )
 }
 
-/// A mounted cgroup v1 hierarchy.
+/// A mounted cgroup hierarchy.
 struct Hierarchy {
     mount_point: PathBuf,
-    /// Controllers, or `name=…`.
+    /// Controllers, or `name=…`; none for the unified one (v2).
     names: Vec<String>,
 }
 
 impl Hierarchy {
+    fn is_unified(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Whether libcontainer puts processes into it; `pure` when there are no v1 hierarchies.
+    fn is_libcontainers(&self, pure: bool) -> bool {
+        if self.is_unified() {
+            return pure;
+        }
+        let mut names = self.names.iter();
+        names.any(|name| LIBCONTAINER.contains(&name.as_str()))
+    }
+
     /// The directory of the process whose /proc/PID/cgroup is given (cgroups(7)).
     fn path_in(&self, memberships: &str) -> Option<PathBuf> {
         memberships.lines().find_map(|line| {
             let mut fields = line.splitn(3, ':').skip(1);
             let names = fields.next()?;
             let path = fields.next()?;
-            let this = !names.is_empty()
-                && names
-                    .split(',')
+            let this = names.is_empty() == self.is_unified()
+                && (names.split(',').filter(|name| !name.is_empty()))
                     .all(|name| self.names.iter().any(|own| own == name));
             this.then(|| self.mount_point.join(path.trim_start_matches('/')))
         })
     }
 }
 
-fn v1_hierarchies(mountinfo: &str) -> Vec<Hierarchy> {
+/// What is mounted at or below [`ROOT`]; the unified hierarchy last, and once however often it is mounted.
+fn hierarchies(mountinfo: &str) -> Vec<Hierarchy> {
     let mut hierarchies: Vec<Hierarchy> = Vec::new();
     for line in mountinfo.lines() {
         // fields up to " - " vary in number (proc_pid_mountinfo(5)); the mount point is the fifth
-        let Some((before, after)) = line.split_once(" - cgroup ") else {
+        let Some((before, after)) = line.split_once(" - ") else {
             continue;
         };
         let Some(mount_point) = before.split(' ').nth(4).map(PathBuf::from) else {
             continue;
         };
-        if !mount_point.starts_with(ROOT)
-            || hierarchies
-                .iter()
-                .any(|other| other.mount_point == mount_point)
-        {
-            continue;
+        let mut after = after.split(' ');
+        let names = match after.next() {
+            Some("cgroup") => after.nth(1).unwrap_or_default(),
+            Some("cgroup2") => "",
+            _ => continue,
+        };
+        if mount_point.starts_with(ROOT) {
+            let names = names.split(',').filter(|name| !name.is_empty());
+            let names = names.map(str::to_owned).collect();
+            hierarchies.push(Hierarchy { mount_point, names });
         }
-        let options = after.split(' ').nth(1).unwrap_or_default();
-        let names = options.split(',').map(str::to_owned).collect();
-        hierarchies.push(Hierarchy { mount_point, names });
     }
+    hierarchies.sort_by(|a, b| a.mount_point.cmp(&b.mount_point));
+    hierarchies.dedup_by(|a, b| a.mount_point == b.mount_point);
+    let unified = hierarchies.iter().position(Hierarchy::is_unified);
+    let Some(unified) = unified.map(|index| hierarchies.remove(index)) else {
+        return hierarchies;
+    };
+    hierarchies.retain(|hierarchy| !hierarchy.is_unified());
+    if unified.mount_point == Path::new(ROOT) {
+        // it covers what may have been mounted below before
+        hierarchies.clear();
+    }
+    hierarchies.push(unified);
     hierarchies
-}
-
-/// Mount points of all cgroup v1 hierarchies, else of the unified one.
-fn hierarchies(mountinfo: &str) -> Vec<PathBuf> {
-    let mut mount_points: Vec<PathBuf> = v1_hierarchies(mountinfo)
-        .into_iter()
-        .map(|hierarchy| hierarchy.mount_point)
-        .collect();
-    if mount_points.is_empty() {
-        let unified = mountinfo
-            .lines()
-            .filter_map(|line| line.split_once(" - cgroup2 "));
-        mount_points = unified
-            .filter_map(|(before, _)| before.split(' ').nth(4).map(PathBuf::from))
-            .filter(|mount_point| mount_point.starts_with(ROOT))
-            .collect();
-    }
-    mount_points.sort();
-    mount_points.dedup();
-    mount_points
 }
 
 fn processes_in(directory: &Path, depth: usize) -> Vec<i32> {
@@ -321,36 +357,61 @@ fn children(directory: &Path) -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_hybrid_layout_is_cgroup_v1() {
-        let mountinfo = "\
+    const HYBRID: &str = "\
 30 20 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro
-31 30 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
+31 30 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate
 32 30 0:28 / /sys/fs/cgroup/pids rw,nosuid shared:3 - cgroup cgroup rw,pids
-33 30 0:29 / /mnt/elsewhere rw - cgroup cgroup rw,cpu";
-        assert_eq!(
-            hierarchies(mountinfo),
-            [PathBuf::from("/sys/fs/cgroup/pids")]
-        );
+33 30 0:29 / /mnt/elsewhere rw - cgroup cgroup rw,cpu
+34 30 0:30 / /sys/fs/cgroup/systemd rw - cgroup none rw,name=systemd
+35 20 0:27 / /sys/fs/cgroup/unified-again rw - cgroup2 cgroup2 rw";
+
+    fn mount_points(mountinfo: &str) -> Vec<PathBuf> {
+        let hierarchies = hierarchies(mountinfo).into_iter();
+        hierarchies.map(|hierarchy| hierarchy.mount_point).collect()
     }
 
     #[test]
-    fn a_process_is_found_in_a_named_hierarchy() {
-        let mountinfo = "33 30 0:29 / /sys/fs/cgroup/systemd rw - cgroup none rw,name=systemd";
-        let found =
-            v1_hierarchies(mountinfo)[0].path_in("2:cpu,cpuacct:/x\n1:name=systemd:/user\n0::/");
+    fn a_hybrid_layout_has_the_unified_hierarchy_beside_those_of_v1() {
+        let expected = ["pids", "systemd", "unified"].map(|name| Path::new(ROOT).join(name));
+        assert_eq!(mount_points(HYBRID), expected);
+    }
+
+    #[test]
+    fn what_libcontainer_does_not_join_is_ours_to_join() {
+        let joined = |mountinfo: &str| {
+            let hierarchies = hierarchies(mountinfo);
+            let pure = hierarchies.iter().all(Hierarchy::is_unified);
+            let rest = hierarchies.iter().filter(|it| !it.is_libcontainers(pure));
+            rest.map(|it| it.mount_point.clone()).collect::<Vec<_>>()
+        };
         assert_eq!(
-            found.as_deref(),
-            Some(Path::new("/sys/fs/cgroup/systemd/user"))
+            joined(HYBRID),
+            ["systemd", "unified"].map(|name| Path::new(ROOT).join(name))
         );
+        assert!(joined("31 30 0:27 / /sys/fs/cgroup rw - cgroup2 none rw").is_empty());
+    }
+
+    #[test]
+    fn a_process_is_found_in_each_hierarchy() {
+        let memberships = "3:pids:/a\n2:cpu,cpuacct:/x\n1:name=systemd:/user\n0::/b/c";
+        let found = hierarchies(HYBRID).into_iter();
+        let found: Vec<_> = found.map(|it| it.path_in(memberships)).collect();
+        let expected = ["pids/a", "systemd/user", "unified/b/c"];
+        assert_eq!(found, expected.map(|path| Some(Path::new(ROOT).join(path))));
     }
 
     #[test]
     fn a_pure_layout_is_cgroup_v2() {
         assert_eq!(
-            hierarchies("31 30 0:27 / /sys/fs/cgroup rw - cgroup2 none rw"),
+            mount_points("31 30 0:27 / /sys/fs/cgroup rw - cgroup2 none rw"),
             [PathBuf::from(ROOT)]
         );
+    }
+
+    #[test]
+    fn cgroup_v2_covers_what_was_mounted_before() {
+        let covered = format!("{HYBRID}\n36 30 0:27 / /sys/fs/cgroup rw - cgroup2 none rw");
+        assert_eq!(mount_points(&covered), [PathBuf::from(ROOT)]);
     }
 
     #[test]

@@ -279,7 +279,7 @@ impl Runtime {
 fn enter(
     place: &Place,
     process: &Process,
-    executor: FragmentExecutor,
+    mut executor: FragmentExecutor,
     options: &ExecOptions,
     console: Option<&Path>,
 ) -> Result<i32, LaunchError> {
@@ -290,7 +290,7 @@ fn enter(
     let leftovers = Leftovers::of(place);
     let mark = capture::mark();
     let _surroundings = Surroundings::calm();
-    let _joined = Cgroup::recorded(place.load_complete()?.cgroup).join_rest()?;
+    executor.entrances = Cgroup::recorded(place.load_complete()?.cgroup).entrances()?;
     let builder = ContainerBuilder::new(place.id().to_owned(), SyscallType::default())
         .with_executor(executor)
         .with_preserved_fds(options.preserve_fds)

@@ -24,6 +24,7 @@ use rustix::termios::Winsize;
 use thiserror::Error;
 
 use crate::capture::EXECUTOR;
+use crate::cgroup::Entrances;
 use crate::copyup::copy_up;
 use crate::diagnosis::words;
 use crate::environment;
@@ -42,6 +43,8 @@ pub(crate) struct FragmentExecutor {
     pub(crate) keyring: Option<CString>,
     /// What only the first process of a container does; `None` for exec.
     pub(crate) init: Option<Init>,
+    /// Where to go before anything else.
+    pub(crate) entrances: Entrances,
     found: OnceCell<Found>,
 }
 
@@ -114,11 +117,13 @@ impl FragmentExecutor {
             seccomp,
             keyring,
             init,
+            entrances: Entrances::default(),
             found: OnceCell::new(),
         }
     }
 
     fn prepare(&self, passed: &[(String, String)]) -> Result<Found, StepError> {
+        (self.entrances.enter()).map_err(StepError::at("enter the container's cgroup"))?;
         if let Some(init) = &self.init {
             init.prepare()?;
         }

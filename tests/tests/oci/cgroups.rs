@@ -291,3 +291,34 @@ fn exec_joins_every_cgroup_of_the_container() {
         !child::is_alive(pid.parse().unwrap())
     });
 }
+
+#[test]
+fn exec_brings_no_process_of_the_host_along() {
+    // a process outside the pid namespace reads as 0 in cgroup.procs, and makes systemctl status in the container give up
+    let unified = Path::new("/sys/fs/cgroup/unified/cgroup.procs");
+    let pure = Path::new("/sys/fs/cgroup/cgroup.procs");
+    if !unified.exists() && !pure.exists() {
+        println!("skipped: no cgroup v2 hierarchy is mounted on this machine");
+        return;
+    }
+    let mut scene = Scene::sleeper();
+    scene.bundle.namespace(json!({ "type": "cgroup" }));
+    scene.bundle.edit(|spec| {
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
+    });
+    scene.bundle.mount(json!({
+        "destination": "/sys/fs/cgroup", "type": "cgroup2", "source": "cgroup",
+        "options": ["nosuid", "noexec", "nodev", "ro"]
+    }));
+    scene.up().ready();
+    for _ in 0..20 {
+        let output = scene.exec(&["sh", "-c", "cat /sys/fs/cgroup/cgroup.procs; echo $$"]);
+        output.ok();
+        let pids: Vec<&str> = output.stdout.lines().collect();
+        let (own, members) = pids.split_last().expect("the shell's own number");
+        assert!(members.contains(&"1") && members.contains(own), "{output}");
+        assert!(!members.contains(&"0"), "{output}");
+    }
+    scene.delete();
+}
