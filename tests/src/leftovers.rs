@@ -164,7 +164,7 @@ pub fn mounts(id: &str, directory: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Cgroups in any mounted hierarchy whose name mentions `id`, parents first.
+/// Cgroups in any mounted hierarchy whose path mentions `id`, parents first.
 #[must_use]
 pub fn cgroups(id: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -178,7 +178,8 @@ pub fn cgroups(id: &str) -> Vec<PathBuf> {
             && let Some(target) = line.split(' ').nth(4)
         {
             walk(Path::new(target), 12, &mut |path| {
-                if mentions(path, id) {
+                // with what the container made below it, which has to go first
+                if path.to_string_lossy().contains(id) {
                     found.push(path.to_owned());
                 }
             });

@@ -18,7 +18,7 @@ pub enum AnalysisError {
     #[error("process.args must not be empty: name the command to run")]
     EmptyArgv,
     /// The entry is a directory.
-    #[error("exec: \"{command}\": is a directory")]
+    #[error("exec: \"{command}\": is a directory: permission denied")]
     IsDirectory {
         /// `argv[0]`.
         command: String,

@@ -47,12 +47,12 @@ fn what_cannot_be_executed_is_said_in_the_words_of_runc() {
         ),
         (
             &["/dir"],
-            "exec: \"/dir\": is a directory",
+            "exec: \"/dir\": is a directory: permission denied",
             AnalysisErrorKind::NotExecutable,
         ),
         (
             &["./dir"],
-            "exec: \"./dir\": is a directory",
+            "exec: \"./dir\": is a directory: permission denied",
             AnalysisErrorKind::NotExecutable,
         ),
         (
@@ -67,7 +67,7 @@ fn what_cannot_be_executed_is_said_in_the_words_of_runc() {
         ),
         (
             &["/a"],
-            "cyclic symbolic links: /a -> /b, /b -> a",
+            "too many levels of symbolic links: /a -> /b, /b -> a",
             AnalysisErrorKind::Other,
         ),
     ] {

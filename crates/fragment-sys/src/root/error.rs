@@ -42,7 +42,7 @@ pub enum RootError {
     },
     /// The symbolic links on the way do not end.
     #[error(
-        "{path} of the root filesystem is reached by cyclic symbolic links: {}",
+        "{path} of the root filesystem: too many levels of symbolic links: {}",
         Chain(links)
     )]
     Loop {
