@@ -93,7 +93,7 @@ impl Progress for BuildProgress {
             }
             Event::Percent { component, percent } => {
                 self.with_bar(component.as_str(), |bar| {
-                    bar.set_position(u64::from(*percent))
+                    bar.set_position(u64::from(*percent));
                 });
             }
             Event::Finished {

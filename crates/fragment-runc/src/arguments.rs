@@ -79,6 +79,7 @@ pub(crate) enum Rootless {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one value in a process")]
 pub(crate) enum Command {
     /// Create a container
     Create(CreateArguments),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use fragment_analysis::{Analysis, AnalysisError, AnalysisErrorKind, MergedError};
 use fragment_compose::{ComposeError, Composition, Inputs};
-use fragment_launch::{Bundle, BundleError};
+use fragment_launch::{Bundle, BundleError, oci};
 use fragment_resolve::{Policy, Refusal, RefusalKind, Request, Resolution};
 use fragment_store::StoreError;
 use fragment_sys::root::{Root, RootError};
@@ -38,14 +38,14 @@ pub enum PlanError {
     Analysis(#[from] AnalysisError),
     /// Something is missing that nobody supplies.
     #[error(transparent)]
-    Refusal(#[from] Refusal),
+    Refusal(Box<Refusal>),
     /// The same, on a node without a library.
     #[error("{refusal}; there is no component library at {}: build one with `fragment library build`", directory.display())]
     NoLibrary {
         /// Where it was looked for.
         directory: PathBuf,
         /// What is missing.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
     /// Files of the bundle that lie above components and do not fit them.
     #[error(transparent)]
@@ -186,7 +186,7 @@ pub(crate) fn plan_and_compose(
         readonly: spec
             .root()
             .as_ref()
-            .and_then(|root| root.readonly())
+            .and_then(oci::Root::readonly)
             .unwrap_or(false),
         layers: &decision.resolution.layers,
         tree: &|diff_id: &Digest| {
@@ -220,6 +220,7 @@ fn choose(
         policy,
     };
     let resolution = fragment_resolve::resolve(library, &request).map_err(|refusal| {
+        let refusal = Box::new(refusal);
         if library.is_empty() {
             PlanError::NoLibrary {
                 directory: library.directory().to_owned(),

@@ -50,14 +50,14 @@ pub fn from_annotations(annotations: &HashMap<String, String>) -> Result<Policy,
                     _ => return Err(bad_value(key, value, "auto, always or off")),
                 }
             }
-            "components" => policy.components = list(key, value, |item| ComponentName::new(item))?,
+            "components" => policy.components = list(key, value, ComponentName::new)?,
             "exclude" => {
-                policy.exclude = list(key, value, |item| ComponentName::new(item))?
+                policy.exclude = list(key, value, ComponentName::new)?
                     .into_iter()
                     .collect::<BTreeSet<_>>();
             }
             "require" => {
-                policy.require = list(key, value, |item| Capability::new(item))?
+                policy.require = list(key, value, Capability::new)?
                     .into_iter()
                     .collect::<BTreeSet<_>>();
             }

@@ -75,7 +75,7 @@ impl Subject {
         let library = Library::open(settings)?;
         if let Some(bundle) = &self.bundle {
             return Ok(planner::plan_bundle(&library, bundle, |policy| {
-                self.choice.apply(policy)
+                self.choice.apply(policy);
             })?);
         }
         let mut task = Task::new(self.command.iter().cloned())?;

@@ -1,5 +1,7 @@
 //! A bundle with a static busybox and a state directory of its own, removed with everything in it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
