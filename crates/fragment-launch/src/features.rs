@@ -166,6 +166,6 @@ pub fn document() -> Value {
             "netDevices": { "enabled": true }
         },
         "annotations": {},
-        "potentiallyUnsafeConfigAnnotations": []
+        "potentiallyUnsafeConfigAnnotations": ["dev.fragment."]
     })
 }
