@@ -32,3 +32,19 @@ pub fn store() -> PathBuf {
         PathBuf::from,
     )
 }
+
+/// Files of the leases that mention `id`.
+#[must_use]
+pub fn leases(id: &str) -> Vec<String> {
+    let files = std::fs::read_dir(store().join("leases"))
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok);
+    let mentions =
+        |path: &PathBuf| std::fs::read_to_string(path).is_ok_and(|text| text.contains(id));
+    files
+        .map(|entry| entry.path())
+        .filter(mentions)
+        .map(|path| path.display().to_string())
+        .collect()
+}

@@ -257,6 +257,7 @@ impl Scene {
             .flatten()
             .filter_map(Result::ok);
         found.extend(state.map(|entry| format!("state {}", entry.path().display())));
+        found.extend(crate::fragment::leases(&self.id));
         found
     }
 
@@ -279,6 +280,9 @@ impl Drop for Scene {
             found.extend(self.bundle.changes());
         }
         leftovers::remove(&self.id, self.directory.path());
+        for lease in crate::fragment::leases(&self.id) {
+            let _ = fs::remove_file(lease);
+        }
         assert!(found.is_empty(), "left behind:\n{}", found.join("\n"));
     }
 }

@@ -16,6 +16,7 @@ pub mod library;
 mod mounts;
 pub mod planner;
 pub mod policy;
+mod process;
 pub mod runner;
 pub mod runtime;
 pub mod settings;

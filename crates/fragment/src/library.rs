@@ -6,6 +6,7 @@ use fragment_store::{MappedCatalogue, Store, StoreError};
 use fragment_types::catalogue::{CommandProvider, PathProvider, SonameProvider};
 use fragment_types::{Catalogue, CatalogueError, ComponentIndex, ComponentSummary, Digest};
 
+use crate::process;
 use crate::settings::Settings;
 
 /// A library opened for reading. A node without one has an empty library: bundles that lack nothing run there too.
@@ -64,6 +65,25 @@ impl Library {
             .collect::<Result<Vec<_>, _>>()?;
         components.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(components)
+    }
+
+    /// Ends the leases whose container is gone: a create that was killed between its lease and its record leaves one, and
+    /// `delete --force` of its id may never come.
+    ///
+    /// # Errors
+    /// When the leases cannot be read.
+    pub fn sweep_leases(store: &Store) -> Result<usize, StoreError> {
+        let swept = store.sweep(|lease| {
+            let holder = &lease.holder;
+            // the process that creates the container, until the container's own directory speaks for it
+            holder.process.is_some_and(process::is_alive)
+                || holder
+                    .runtime_root
+                    .join(".fragment")
+                    .join(&holder.id)
+                    .exists()
+        })?;
+        Ok(swept.len())
     }
 
     fn catalogue(&self) -> Option<&MappedCatalogue> {
@@ -127,5 +147,29 @@ mod tests {
         assert!(library.is_empty());
         assert!(library.providing_command("sh").unwrap().is_empty());
         assert!(!settings.store.exists(), "opening made something");
+    }
+
+    #[test]
+    fn leases_end_with_their_container_or_its_creator() {
+        use fragment_store::Holder;
+
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open_or_create(directory.path().join("store")).unwrap();
+        let root = directory.path().join("state");
+        let holder = |id: &str, process| Holder {
+            runtime_root: root.clone(),
+            id: id.to_owned(),
+            process,
+        };
+        store.lease("gone", holder("gone", None), &[]).unwrap();
+        store
+            .lease("begun", holder("begun", process::this()), &[])
+            .unwrap();
+        std::fs::create_dir_all(root.join(".fragment/there")).unwrap();
+        store.lease("there", holder("there", None), &[]).unwrap();
+        assert_eq!(Library::sweep_leases(&store).unwrap(), 1);
+        let left = store.leases().unwrap();
+        let keys: Vec<&str> = left.iter().map(|lease| lease.key.as_str()).collect();
+        assert_eq!(keys, ["begun", "there"]);
     }
 }

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use fragment_launch::{Bundle, BundleError, ContainerId, CreateOptions, IdError, RuntimeOptions};
 use fragment_resolve::Policy;
+use fragment_store::HolderProcess;
 
+use crate::process;
 use crate::runtime::{Runtime, RuntimeError};
 use crate::settings::Settings;
 use crate::task::Task;
@@ -81,16 +83,9 @@ pub fn run(settings: &Settings, task: &Task, policy: Policy) -> Result<i32, RunE
 
 /// A task's name tells whose it is: the process that runs it, and its start time, so that a reused number is told apart.
 fn name() -> String {
-    let pid = std::process::id();
-    format!("task-{pid}-{}", start_time(pid).unwrap_or_default())
-}
-
-/// Start time of a process in clock ticks since boot: field 22 of proc_pid_stat(5), counted from behind the name, which
-/// may hold anything.
-fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(19)?.parse().ok()
+    let (pid, start_time) =
+        process::this().map_or((std::process::id(), 0), |this| (this.pid, this.start_time));
+    format!("task-{pid}-{start_time}")
 }
 
 fn is_abandoned(name: &str) -> bool {
@@ -101,10 +96,10 @@ fn is_abandoned(name: &str) -> bool {
     let (Some(pid), Some(started)) = (parts.next(), parts.next()) else {
         return false;
     };
-    let (Ok(pid), Ok(started)) = (pid.parse::<u32>(), started.parse::<u64>()) else {
+    let (Ok(pid), Ok(start_time)) = (pid.parse(), started.parse()) else {
         return false;
     };
-    start_time(pid) != Some(started)
+    !process::is_alive(HolderProcess { pid, start_time })
 }
 
 /// Removes what a killed `fragment run` left: its container, its lease, its bundle.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::library::Library;
 use crate::planner::{self, PlanError, PlanErrorKind};
+use crate::process;
 use crate::settings::Settings;
 
 /// A failed operation on a container.
@@ -170,7 +171,7 @@ impl Runtime {
         let holder = Holder {
             runtime_root: self.launch.root().to_owned(),
             id: id.to_string(),
-            process: None,
+            process: process::this(),
         };
         store.lease(&key, holder, &leased(&plan))?;
         let composed = Composed {

@@ -88,6 +88,7 @@ fn build(settings: &Settings, arguments: &Build) -> anyhow::Result<ExitCode> {
     };
     let mut builder = Builder::new(recipes, &arguments.work.join("roots"), options)?;
     let store = Store::open_or_create(&settings.store)?;
+    Library::sweep_leases(&store)?;
     let progress = BuildProgress::new(arguments.quiet);
     let recipes = builder.library().clone();
     let names: Vec<&str> = arguments.names.iter().map(String::as_str).collect();
