@@ -175,8 +175,8 @@ fn explain_shows_the_chain_from_the_entry_to_the_component() {
     for words in [
         "curl",
         "argument",
-        "https://example.org/",
-        "ca-certificates",
+        "https://example.org ",
+        "component ca-certificates",
     ] {
         assert!(text.contains(words), "{words}\n{text}");
     }

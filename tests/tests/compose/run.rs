@@ -91,7 +91,7 @@ fn the_exit_code_is_the_command_s() {
     let place = Place::new();
     place.call(&["--", "sh", "-c", "exit 7"]).output().code(7);
     place
-        .call(&["--", "sh", "-c", "sh -c 'kill -9 $$'"])
+        .call(&["--", "sh", "-c", "sh -c 'kill -9 $$'; exit $?"])
         .output()
         .code(137);
 }
