@@ -110,7 +110,8 @@ fn loopback_is_up() {
 
 #[test]
 fn loopback_carries_a_connection() {
-    let script = "nc -l -p 4000 > /dev/shm/got & for i in 1 2 3 4 5 6 7 8 9; do echo over | nc 127.0.0.1 4000 && break; sleep 0.1; done; wait; cat /dev/shm/got";
+    // nc ends when its peer has nothing more to say: the listener's input stays open until the word is there
+    let script = "sleep 2 | nc -l -p 4000 > /dev/shm/got & for i in 1 2 3 4 5 6 7 8 9; do echo over | nc 127.0.0.1 4000 && break; sleep 0.1; done; wait; cat /dev/shm/got";
     Scene::sh(script).run().ok().says("over");
 }
 
