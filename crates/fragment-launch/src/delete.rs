@@ -65,6 +65,8 @@ impl Runtime {
             _ => {}
         }
         end_processes(&record)?;
+        let _no_exec = after_killed_execs(&place, &record)?;
+        end_processes(&record)?;
         hook::run_poststop(&record);
         fragment_compose::cleanup(&record.residue)?;
         place.remove()?;
@@ -89,6 +91,24 @@ fn lock(place: &Place, force: bool) -> Result<FileLock, LaunchError> {
         if started.elapsed() > DEATH {
             return Err(LaunchError::Busy {
                 id: place.id().to_owned(),
+            });
+        }
+    }
+}
+
+/// Waits for what an exec that was killed left on its way: a process of libcontainer's that has yet to join the cgroup, and
+/// makes it anew when it is gone. It has inherited the lock of its exec, so whoever gets the lock knows that it has ended.
+fn after_killed_execs(place: &Place, record: &Record) -> Result<FileLock, LaunchError> {
+    let started = Instant::now();
+    loop {
+        if let Some(lock) = place.try_lock_exec(Duration::from_millis(5))? {
+            return Ok(lock);
+        }
+        // it may be in the cgroup by now, waiting for its dead parent
+        Cgroup::recorded(record.cgroup.clone()).kill();
+        if started.elapsed() > DEATH {
+            return Err(LaunchError::Busy {
+                id: record.id.clone(),
             });
         }
     }

@@ -147,6 +147,14 @@ impl Place {
         self.lock_within(LIFE_LOCK, patience)
     }
 
+    /// The exec lock within a moment: delete kills what holds it meanwhile.
+    pub(crate) fn try_lock_exec(
+        &self,
+        patience: Duration,
+    ) -> Result<Option<FileLock>, LaunchError> {
+        self.lock_within(EXEC_LOCK, patience)
+    }
+
     /// One exec at a time: libcontainer leaves its sockets behind, and only the one who made them knows which.
     pub(crate) fn lock_exec(&self) -> Result<FileLock, LaunchError> {
         self.existing_lock(EXEC_LOCK)?
