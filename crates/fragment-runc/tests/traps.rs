@@ -215,6 +215,8 @@ fn a_reused_pid_is_not_the_container() {
     world.up();
     let pid = world.pid();
     let mut record: Value = serde_json::from_slice(&fs::read(world.record()).unwrap()).unwrap();
+    // start times are counted in ticks of 10 ms (proc_pid_stat(5), sysconf(_SC_CLK_TCK))
+    std::thread::sleep(std::time::Duration::from_millis(50));
     let mut innocent = std::process::Command::new("sleep")
         .arg("1000")
         .spawn()
