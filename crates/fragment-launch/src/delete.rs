@@ -64,9 +64,11 @@ impl Runtime {
             }
             _ => {}
         }
-        end_processes(&record)?;
-        let _no_exec = after_killed_execs(&place, &record)?;
-        end_processes(&record)?;
+        kill_init(&record)?;
+        // what libcontainer had begun for an exec that was killed goes on without its parent, and makes the cgroup anew when
+        // it is gone; it has inherited the lock of its exec, so whoever gets the lock knows that it has ended
+        let _no_exec = lock_by_force(&place, Place::try_lock_exec)?;
+        remove_cgroup(&record)?;
         hook::run_poststop(&record);
         fragment_compose::cleanup(&record.residue)?;
         place.remove()?;
@@ -77,12 +79,21 @@ impl Runtime {
 /// The container's lock. A create that was killed may have left a process behind that holds it: with force that process is
 /// killed, by its cgroup, which it is in before it does anything that lasts.
 fn lock(place: &Place, force: bool) -> Result<FileLock, LaunchError> {
-    if !force {
-        return place.lock_life();
+    if force {
+        lock_by_force(place, Place::try_lock_life)
+    } else {
+        place.lock_life()
     }
+}
+
+/// Takes a lock of the container, killing what is in its cgroup for as long as somebody else holds it.
+fn lock_by_force(
+    place: &Place,
+    attempt: impl Fn(&Place, Duration) -> Result<Option<FileLock>, LaunchError>,
+) -> Result<FileLock, LaunchError> {
     let started = Instant::now();
     loop {
-        if let Some(lock) = place.try_lock_life(Duration::from_millis(20))? {
+        if let Some(lock) = attempt(place, Duration::from_millis(20))? {
             return Ok(lock);
         }
         if let Ok(Some(record)) = place.load() {
@@ -96,43 +107,38 @@ fn lock(place: &Place, force: bool) -> Result<FileLock, LaunchError> {
     }
 }
 
-/// Waits for what an exec that was killed left on its way: a process of libcontainer's that has yet to join the cgroup, and
-/// makes it anew when it is gone. It has inherited the lock of its exec, so whoever gets the lock knows that it has ended.
-fn after_killed_execs(place: &Place, record: &Record) -> Result<FileLock, LaunchError> {
-    let started = Instant::now();
-    loop {
-        if let Some(lock) = place.try_lock_exec(Duration::from_millis(5))? {
-            return Ok(lock);
-        }
-        // it may be in the cgroup by now, waiting for its dead parent
-        Cgroup::recorded(record.cgroup.clone()).kill();
-        if started.elapsed() > DEATH {
-            return Err(LaunchError::Busy {
-                id: record.id.clone(),
-            });
-        }
-    }
-}
-
 /// Kills what still runs and removes the cgroup.
 pub(crate) fn end_processes(record: &Record) -> Result<(), LaunchError> {
-    let cgroup = Cgroup::recorded(record.cgroup.clone());
-    let unkillable = || LaunchError::Unkillable {
-        id: record.id.clone(),
-    };
+    kill_init(record)?;
+    remove_cgroup(record)
+}
+
+/// Kills the container's first process, with all others in the cgroup, and waits for its end.
+fn kill_init(record: &Record) -> Result<(), LaunchError> {
     let fail = || LaunchError::system("end the container's process");
     if let Some(init) = record.init
         && let Some(handle) = init.open().map_err(fail())?
     {
         handle.signal(SignalNumber::KILL.raw()).map_err(fail())?;
-        cgroup.kill();
+        Cgroup::recorded(record.cgroup.clone()).kill();
         if !handle.wait(DEATH).map_err(fail())? {
-            return Err(unkillable());
+            return Err(unkillable(record));
         }
     }
-    if cgroup.remove() {
+    Ok(())
+}
+
+/// Removes the cgroup, killing what is still in it.
+fn remove_cgroup(record: &Record) -> Result<(), LaunchError> {
+    if Cgroup::recorded(record.cgroup.clone()).remove() {
         Ok(())
     } else {
-        Err(unkillable())
+        Err(unkillable(record))
+    }
+}
+
+fn unkillable(record: &Record) -> LaunchError {
+    LaunchError::Unkillable {
+        id: record.id.clone(),
     }
 }
