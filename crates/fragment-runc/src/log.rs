@@ -4,7 +4,7 @@
 //! and levels as logrus writes them.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::OnceLock;
 
 use anyhow::Context as _;
@@ -22,7 +22,7 @@ use crate::runtime::ErrorEvents;
 static LOG: OnceLock<Log> = OnceLock::new();
 
 /// Where lines go.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Log {
     file: Option<File>,
     format: LogFormat,
@@ -71,7 +71,7 @@ fn level_filter(level: LogLevel) -> LevelFilter {
     }
 }
 
-/// Writes the error that ends this run: to the log, and for people to standard error.
+/// Writes the error that ends this run to the log, and where that is a file to standard error too.
 pub(crate) fn error(message: &str) {
     let stderr = |line: &str| {
         // nobody to tell when even that is closed
@@ -80,10 +80,12 @@ pub(crate) fn error(message: &str) {
     match LOG.get() {
         Some(log) if log.file.is_some() => {
             log.line("error", message);
-            stderr(&format!("fragment-runc: {message}"));
+            stderr(message);
         }
-        Some(log) if log.format == LogFormat::Json => log.line("error", message),
-        _ => stderr(&format!("fragment-runc: {message}")),
+        // for people; engines give us no terminal
+        _ if std::io::stderr().is_terminal() => stderr(&format!("fragment-runc: {message}")),
+        Some(log) => log.line("error", message),
+        None => Log::default().line("error", message),
     }
 }
 
@@ -95,7 +97,7 @@ impl Log {
                 "{}\n",
                 json!({ "level": level, "msg": message, "time": time })
             ),
-            LogFormat::Text => format!("time={time:?} level={level} msg={message:?}\n"),
+            LogFormat::Text => format!("time=\"{time}\" level={level} msg={}\n", quoted(message)),
         };
         // one write a line: the processes libcontainer makes append to the same file
         let written = match &self.file {
@@ -107,6 +109,16 @@ impl Log {
         };
         // a full disk must not end a container
         let _ = written;
+    }
+}
+
+/// A value of logrus' text format: in quotes where it is more than a word.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._/@^+".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("{text:?}")
     }
 }
 

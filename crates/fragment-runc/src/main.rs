@@ -12,11 +12,12 @@ fn main() -> ExitCode {
     if let Err(error) = runtime::begin(std::env::args_os()) {
         return report::early(&error);
     }
-    let arguments = match arguments::parse(std::env::args_os()) {
-        Ok(arguments) => arguments,
-        Err(answer) => return report::answer(&answer),
-    };
-    match log::open(&arguments.global).and_then(|()| commands::run(arguments)) {
+    let arguments = arguments::parse(std::env::args_os());
+    let done = log::open(&arguments.global).and_then(|()| match arguments.request {
+        Ok(command) => commands::run(&arguments.global, command),
+        Err(answer) => report::answer(&answer),
+    });
+    match done {
         Ok(code) => code,
         Err(error) => report::failure(&error),
     }

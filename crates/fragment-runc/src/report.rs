@@ -3,13 +3,19 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::log;
+use anyhow::bail;
+
+use crate::arguments::Answer;
 use crate::runtime::BeginError;
+use crate::{commands, log};
 
 /// Any failure, as runc.
 const FAILURE: u8 = 1;
 /// A failure of `exec` that is not the program's own, as runc.
 const EXEC_FAILURE: u8 = 255;
+
+/// A command there is not, as urfave/cli.
+const NO_TOPIC: u8 = 3;
 
 /// A failure of `exec`, whose exit code otherwise is the program's.
 #[derive(Debug, thiserror::Error)]
@@ -38,13 +44,24 @@ pub(crate) fn early(error: &BeginError) -> ExitCode {
     ExitCode::from(FAILURE)
 }
 
-/// The end of a run whose command line is wrong, or asks for help.
-pub(crate) fn answer(error: &clap::Error) -> ExitCode {
-    let code = if error.use_stderr() { FAILURE } else { 0 };
-    match error.print() {
-        Ok(()) => ExitCode::from(code),
-        Err(_) => ExitCode::from(FAILURE),
+/// The end of a run that is asked for help or the version, or whose command line is wrong.
+pub(crate) fn answer(answer: Answer) -> anyhow::Result<ExitCode> {
+    match answer {
+        Answer::Help(text) => print(&text)?,
+        Answer::Version => return commands::version(),
+        Answer::NoTopic(message) => {
+            log::error(&message);
+            return Ok(ExitCode::from(NO_TOPIC));
+        }
+        Answer::Mistake { message, help } => {
+            if let Some(help) = help {
+                // urfave/cli prints the help of a wrong line to standard output; there may be nobody to read it
+                let _ = print(&format!("Incorrect Usage: {message}\n\n{help}"));
+            }
+            bail!(message);
+        }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Writes a command's output: a closed pipe ends the run like any other failed write.

@@ -12,7 +12,7 @@ pub(crate) fn create(
     runtime: &fragment::Runtime,
     arguments: CreateArguments,
 ) -> anyhow::Result<ExitCode> {
-    let failed = "create failed";
+    let failed = "fragment-runc create failed";
     let (bundle, options) = prepare(arguments).context(failed)?;
     runtime.create(&bundle, &options).context(failed)?;
     Ok(ExitCode::SUCCESS)

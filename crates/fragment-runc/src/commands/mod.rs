@@ -1,43 +1,53 @@
 //! The commands.
 
+mod checkpoint;
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod features;
 mod kill;
 mod list;
+mod pause;
 mod ps;
+mod restore;
+mod resume;
 mod run;
 mod spec;
 mod start;
 mod state;
+mod update;
 mod version;
 
 use std::process::ExitCode;
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{Command, Global};
 use crate::runtime;
 
+pub(crate) use version::version;
+
 /// Does what was asked for.
-pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    if arguments.global.version {
-        return version::version();
-    }
-    let runtime = runtime::open(&arguments.global);
+pub(crate) fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
+    let runtime = runtime::open(global);
     // what does not differ from a runtime without composition
     let launch = runtime.launch();
-    match arguments.command {
-        Some(Command::Create(arguments)) => create::create(&runtime, arguments),
-        Some(Command::Run(arguments)) => run::run(&runtime, arguments),
-        Some(Command::Start(arguments)) => start::start(launch, &arguments),
-        Some(Command::State(arguments)) => state::state(launch, &arguments),
-        Some(Command::Kill(arguments)) => kill::kill(launch, &arguments),
-        Some(Command::Delete(arguments)) => delete::delete(&runtime, &arguments),
-        Some(Command::List(arguments)) => list::list(launch, &arguments),
-        Some(Command::Exec(arguments)) => exec::exec(launch, arguments),
-        Some(Command::Ps(arguments)) => ps::ps(launch, &arguments),
-        Some(Command::Spec(arguments)) => spec::spec(&arguments),
-        Some(Command::Features) => features::features(),
-        None => anyhow::bail!("no command given; see --help"),
+    match command {
+        Command::Checkpoint(arguments) => checkpoint::checkpoint(launch, &arguments),
+        Command::Create(arguments) => create::create(&runtime, arguments),
+        Command::Delete(arguments) => delete::delete(&runtime, &arguments),
+        Command::Events(arguments) => events::events(launch, &arguments),
+        Command::Exec(arguments) => exec::exec(launch, arguments),
+        Command::Features => features::features(),
+        Command::Kill(arguments) => kill::kill(launch, &arguments),
+        Command::List(arguments) => list::list(launch, &arguments),
+        Command::Pause(arguments) => pause::pause(launch, &arguments),
+        Command::Ps(arguments) => ps::ps(launch, &arguments),
+        Command::Restore(arguments) => restore::restore(&runtime, &arguments),
+        Command::Resume(arguments) => resume::resume(launch, &arguments),
+        Command::Run(arguments) => run::run(&runtime, arguments),
+        Command::Spec(arguments) => spec::spec(&arguments),
+        Command::Start(arguments) => start::start(launch, &arguments),
+        Command::State(arguments) => state::state(launch, &arguments),
+        Command::Update(arguments) => update::update(launch, &arguments),
     }
 }

@@ -12,7 +12,7 @@ pub(crate) fn run(
     runtime: &fragment::Runtime,
     arguments: RunArguments,
 ) -> anyhow::Result<ExitCode> {
-    let failed = "run failed";
+    let failed = "fragment-runc run failed";
     let (bundle, mut options) = create::prepare(arguments.create).context(failed)?;
     options.detach = arguments.detach;
     options.keep = arguments.keep;
