@@ -49,7 +49,30 @@ pub fn of(id: &str, directory: &Path) -> Vec<String> {
             .into_iter()
             .map(|path| format!("file {}", path.display())),
     );
+    found.extend(
+        keyrings(id)
+            .into_iter()
+            .map(|line| format!("keyring {line}")),
+    );
     found
+}
+
+/// Session keyrings named after `id`, as lines of /proc/keys; the kernel collects them a moment after their last user.
+#[must_use]
+pub fn keyrings(id: &str) -> Vec<String> {
+    let deadline = Instant::now() + GRACE;
+    loop {
+        let keys = fs::read_to_string("/proc/keys").unwrap_or_default();
+        let found: Vec<String> = keys
+            .lines()
+            .filter(|line| line.contains(&format!("_ses.{id}")))
+            .map(str::to_owned)
+            .collect();
+        if found.is_empty() || Instant::now() > deadline {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Ends and removes what [`of`] finds, so that a failed test does not spoil the next.

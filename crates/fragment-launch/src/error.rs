@@ -49,7 +49,7 @@ pub enum LaunchError {
         id: String,
     },
     /// The container is not in a state the operation allows.
-    #[error("cannot {operation} container {id}: it is {status}{}", .status.remedy())]
+    #[error("{}", refusal(.operation, .id, *.status))]
     Status {
         /// start, delete, …
         operation: &'static str,
@@ -183,6 +183,22 @@ impl LaunchError {
 
     pub(crate) fn system(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::System { operation, source }
+    }
+}
+
+/// Why an operation is refused in this state, in runc's words.
+fn refusal(operation: &str, id: &str, status: Status) -> String {
+    match (operation, status) {
+        ("start", Status::Stopped) => format!("cannot start a container that has stopped: {id}"),
+        ("start", Status::Running) => format!("cannot start an already running container: {id}"),
+        ("delete", status) => format!(
+            "cannot delete container {id} that is not stopped: {status}{}",
+            status.remedy()
+        ),
+        ("exec in", Status::Paused) => {
+            format!("cannot exec in a paused container (use --ignore-paused to override): {id}")
+        }
+        (operation, status) => format!("cannot {operation} a {status} container: {id}"),
     }
 }
 

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     let arguments = arguments::parse(std::env::args_os());
     let done = log::open(&arguments.global).and_then(|()| match arguments.request {
         Ok(command) => commands::run(&arguments.global, command),
-        Err(answer) => report::answer(&answer),
+        Err(answer) => report::answer(answer),
     });
     match done {
         Ok(code) => code,

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::Args;
 
 #[derive(Debug, Args)]
-#[expect(dead_code, reason = "`checkpoint` is not there yet")]
 #[expect(clippy::struct_excessive_bools, reason = "one per flag of runc's")]
 pub(crate) struct CheckpointArguments {
     /// name of the container
@@ -65,7 +64,6 @@ pub(crate) struct CheckpointArguments {
 }
 
 #[derive(Debug, Args)]
-#[expect(dead_code, reason = "`restore` is not there yet")]
 #[expect(clippy::struct_excessive_bools, reason = "one per flag of runc's")]
 pub(crate) struct RestoreArguments {
     /// name for the container

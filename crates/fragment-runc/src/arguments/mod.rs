@@ -44,7 +44,6 @@ struct Words {
 
 #[derive(Debug, Subcommand)]
 #[command(disable_help_flag = true)]
-#[expect(clippy::large_enum_variant, reason = "there is one value in a process")]
 pub(crate) enum Command {
     /// checkpoint a running container
     Checkpoint(CheckpointArguments),

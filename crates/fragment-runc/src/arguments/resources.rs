@@ -6,7 +6,6 @@ use clap::Args;
 
 /// Numbers stay text where runc reads them itself: sizes take suffixes.
 #[derive(Debug, Args)]
-#[expect(dead_code, reason = "`update` is not there yet")]
 pub(crate) struct UpdateArguments {
     /// name of the container
     #[arg(value_name = "container-id")]
@@ -71,7 +70,6 @@ pub(crate) struct UpdateArguments {
 }
 
 #[derive(Debug, Args)]
-#[expect(dead_code, reason = "`events` is not there yet")]
 pub(crate) struct EventsArguments {
     /// name of the container
     #[arg(value_name = "container-id")]
