@@ -137,6 +137,42 @@ impl Bundle {
         })
     }
 
+    /// Changes the configuration as `runc spec --rootless` does: a user namespace in which `user` alone is mapped, to root, no
+    /// network of its own, no cgroup and no limits.
+    pub fn rootless(&mut self, user: u32) -> &mut Self {
+        let mapping = json!([{ "containerID": 0, "hostID": user, "size": 1 }]);
+        self.namespace(json!({ "type": "user" }));
+        self.without_namespace("network");
+        self.edit(|spec| {
+            let linux = spec["linux"].as_object_mut().expect("linux is an object");
+            linux.remove("cgroupsPath");
+            linux.remove("resources");
+            linux.insert("uidMappings".to_owned(), mapping.clone());
+            linux.insert("gidMappings".to_owned(), mapping);
+            let mounts = spec["mounts"].as_array_mut().expect("mounts is an array");
+            mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
+            for mount in mounts {
+                if mount["destination"] == "/sys" {
+                    // sysfs belongs to the network namespace
+                    *mount = json!({
+                        "destination": "/sys", "type": "none", "source": "/sys",
+                        "options": ["rbind", "nosuid", "noexec", "nodev", "ro"]
+                    });
+                }
+                if mount["destination"] == "/dev/pts" {
+                    // group 5 is not mapped
+                    mount["options"] = json!([
+                        "nosuid",
+                        "noexec",
+                        "newinstance",
+                        "ptmxmode=0666",
+                        "mode=0620"
+                    ]);
+                }
+            }
+        })
+    }
+
     /// Replaces the capability sets by these (bounding, effective and permitted).
     pub fn capabilities(&mut self, names: &[&str]) -> &mut Self {
         self.edit(|spec| {

@@ -30,4 +30,4 @@ pub mod scene;
 
 pub use bundle::Bundle;
 pub use runtime::{Call, Output, Runtime};
-pub use scene::{FOREVER, Scene};
+pub use scene::{FOREVER, Scene, USER};

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -21,6 +21,7 @@ pub struct Runtime {
     program: PathBuf,
     root: PathBuf,
     id: String,
+    user: Option<u32>,
 }
 
 impl Runtime {
@@ -31,6 +32,16 @@ impl Runtime {
             program: binary("FRAGMENT_RUNC", "fragment-runc"),
             root,
             id: id.to_owned(),
+            user: None,
+        }
+    }
+
+    /// The same, called by this user and group and no other group; when the test itself is not root, it is that user.
+    #[must_use]
+    pub fn called_by(&self, user: u32) -> Self {
+        Self {
+            user: rustix::process::geteuid().is_root().then_some(user),
+            ..self.clone()
         }
     }
 
@@ -67,7 +78,9 @@ impl Runtime {
 
     /// A call without any argument, not even `--root`.
     pub fn bare(&self) -> Call {
-        Call::of(self.program.clone()).env(MARKER, &self.id)
+        let mut call = Call::of(self.program.clone()).env(MARKER, &self.id);
+        call.user = self.user;
+        call
     }
 
     /// `RUNTIME --root ROOT ARGUMENTS…`.
@@ -101,6 +114,7 @@ pub struct Call {
     stdin: Option<Vec<u8>>,
     environment: Vec<(OsString, OsString)>,
     directory: Option<PathBuf>,
+    user: Option<u32>,
     limit: Duration,
 }
 
@@ -118,6 +132,7 @@ impl Call {
                 ("FRAGMENT_STORE".into(), crate::fragment::store().into()),
             ],
             directory: None,
+            user: None,
             limit: child::LIMIT,
         }
     }
@@ -173,6 +188,10 @@ impl Call {
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
+        }
+        if let Some(user) = self.user {
+            // with the group list of neither root nor the user
+            command.uid(user).gid(user);
         }
         command
     }

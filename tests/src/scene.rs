@@ -17,6 +17,9 @@ use crate::runtime::{Call, Output, Runtime};
 /// The end of a shell script that goes on for ever and runs traps at once.
 pub const FOREVER: &str = "echo > /dev/shm/ready; while :; do sleep 1000 & wait $!; done";
 
+/// The unprivileged user of [`Scene::rootless`]; nothing of it is needed on this machine.
+pub const USER: u32 = 1000;
+
 /// One test's world. When it is dropped, it panics if anything is left of the test's containers (see [`leftovers`]) or if
 /// the bundle was changed; a test that failed already is only cleaned up after.
 #[derive(Debug)]
@@ -65,6 +68,25 @@ impl Scene {
     #[must_use]
     pub fn sleeper() -> Self {
         Self::sh(&format!("trap 'exit 0' TERM; {FOREVER}"))
+    }
+
+    /// Makes the scene one of an unprivileged user ([`USER`], or the user who runs the test): the runtime is called by it, the
+    /// bundle and the state directory belong to it, and the configuration is what `runc spec --rootless` prints, in which
+    /// that user alone is mapped, to root.
+    ///
+    /// # Panics
+    /// When the test's directory cannot be given to the user.
+    #[must_use]
+    pub fn rootless(mut self) -> Self {
+        let own = rustix::process::geteuid();
+        let user = if own.is_root() { USER } else { own.as_raw() };
+        self.runtime = self.runtime.called_by(user);
+        self.bundle.rootless(user);
+        if own.is_root() {
+            give(self.path(), user);
+        }
+        self.bundle.note_all();
+        self
     }
 
     /// Waits until a script that ends in [`FOREVER`] has got there: its traps are set.
@@ -284,6 +306,16 @@ impl Drop for Scene {
             let _ = fs::remove_file(lease);
         }
         assert!(found.is_empty(), "left behind:\n{}", found.join("\n"));
+    }
+}
+
+/// Makes `path` and what lies below it the user's.
+fn give(path: &Path, user: u32) {
+    std::os::unix::fs::lchown(path, Some(user), Some(user)).expect("chown");
+    if path.is_dir() && !path.is_symlink() {
+        for entry in fs::read_dir(path).expect("read a directory") {
+            give(&entry.expect("an entry").path(), user);
+        }
     }
 }
 

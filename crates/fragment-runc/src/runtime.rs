@@ -1,8 +1,11 @@
 //! The one place where commands meet the library below.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use fragment::Settings;
 use fragment::launch::RuntimeOptions;
 pub(crate) use fragment::launch::oci::{Capability, Process};
@@ -15,6 +18,9 @@ use crate::arguments::Global;
 
 /// Version of the runtime specification this follows.
 pub(crate) const SPEC_VERSION: &str = "1.2.1";
+
+/// The state directory's own name.
+const NAME: &str = "fragment-runc";
 
 /// Commands that put a process of ours into a container.
 const ENTERING: [&str; 3] = ["create", "run", "exec"];
@@ -29,28 +35,48 @@ pub(crate) fn begin(arguments: impl Iterator<Item = OsString>) -> Result<(), Beg
 }
 
 /// The runtime the global flags describe.
-pub(crate) fn open(global: &Global) -> fragment::Runtime {
-    let root = global.root.clone().unwrap_or_else(default_root);
+pub(crate) fn open(global: &Global) -> anyhow::Result<fragment::Runtime> {
+    let root = match &global.root {
+        Some(root) => root.clone(),
+        None => default_root()?,
+    };
     let launch = Runtime::new(RuntimeOptions {
         root,
         systemd_cgroup: global.systemd_cgroup,
     });
-    fragment::Runtime::new(launch, Settings::from_environment())
+    Ok(fragment::Runtime::new(launch, Settings::from_environment()))
 }
 
-/// /run for root, the user's runtime directory otherwise; podman's rootless engine is root of its namespace and sets the
-/// variable.
-fn default_root() -> PathBuf {
-    let base = std::env::var_os("XDG_RUNTIME_DIR")
-        .filter(|_| is_rootless())
-        .map(PathBuf::from);
-    base.unwrap_or_else(|| PathBuf::from("/run"))
-        .join("fragment-runc")
+/// /run for root, the user's runtime directory for everybody else: runc's rule.
+fn default_root() -> anyhow::Result<PathBuf> {
+    let user_s = std::env::var_os("XDG_RUNTIME_DIR").filter(|base| !base.is_empty());
+    match user_s.filter(|_| is_rootless()) {
+        Some(base) => kept(Path::new(&base).join(NAME)),
+        None => Ok(Path::new("/run").join(NAME)),
+    }
 }
 
+/// What lies in the user's runtime directory may be removed after six hours without the sticky bit (XDG Base Directory
+/// Specification, "$XDG_RUNTIME_DIR").
+fn kept(root: PathBuf) -> anyhow::Result<PathBuf> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&root);
+    made.with_context(|| {
+        format!("create {}: the path in $XDG_RUNTIME_DIR must be writable by the user", root.display())
+    })?;
+    fs::set_permissions(&root, Permissions::from_mode(0o1700))
+        .with_context(|| format!("set the sticky bit of {}", root.display()))?;
+    Ok(root)
+}
+
+/// Whether this is a user without rights over the machine: one that is not root, or root of a user namespace, unless it says
+/// that it is root there (podman's rootless engine leaves USER as it was; a system container, in which /run is root's own as
+/// everywhere, sets it).
 fn is_rootless() -> bool {
+    if !rustix::process::geteuid().is_root() {
+        return true;
+    }
     // the initial user namespace maps everything (user_namespaces(7))
     let initial =
-        std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.contains("4294967295"));
-    !initial || !rustix::process::geteuid().is_root()
+        fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.contains("4294967295"));
+    !initial && std::env::var_os("USER").is_none_or(|user| user != "root")
 }

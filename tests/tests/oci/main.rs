@@ -36,6 +36,7 @@ mod list;
 mod log;
 mod namespaces;
 mod process;
+mod rootless;
 mod run;
 mod seccomp;
 mod signals;

@@ -28,7 +28,7 @@ pub(crate) use version::version;
 
 /// Does what was asked for.
 pub(crate) fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
-    let runtime = runtime::open(global);
+    let runtime = runtime::open(global)?;
     // what does not differ from a runtime without composition
     let launch = runtime.launch();
     match command {
