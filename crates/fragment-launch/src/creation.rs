@@ -1,6 +1,6 @@
 //! One container's creation, from the reserved name to the process that waits for the start.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use fragment_compose::{Composition, KernelVersion, Prepared, Residue};
@@ -23,6 +23,7 @@ use crate::record::{Place, Record, Stage};
 use crate::runtime::{
     CreateOptions, Original, Surroundings, announce, keyring, process_error, write_json,
 };
+use crate::user_namespace;
 
 /// A container being created: dropped before it is done, it leaves nothing behind.
 pub(crate) struct Creation {
@@ -35,6 +36,8 @@ pub(crate) struct Creation {
     pub(crate) systemd_cgroup: bool,
     seccomp: Option<LinuxSeccomp>,
     prepared: Option<Prepared>,
+    /// Open until libcontainer has joined it.
+    user_namespace: Option<File>,
     reached_hooks: bool,
 }
 
@@ -57,6 +60,7 @@ impl Creation {
             systemd_cgroup: false,
             seccomp: None,
             prepared: None,
+            user_namespace: None,
             reached_hooks: false,
         })
     }
@@ -94,6 +98,9 @@ impl Creation {
                 .into_iter()
                 .any(|namespace| namespace.typ() == LinuxNamespaceType::User),
         };
+        if let Some(linux) = self.derived.spec.linux_mut() {
+            self.user_namespace = user_namespace::arrange(linux, &self.derived.process)?;
+        }
         let directory = self.directory();
         write_json(&directory.join("config.json"), &self.derived.spec)?;
         original.save(&self.place)?;

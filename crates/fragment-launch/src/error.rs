@@ -14,6 +14,7 @@ use crate::capture::Event;
 use crate::derived::DeriveError;
 use crate::diagnosis;
 use crate::state::Status;
+use crate::user_namespace::UserNamespaceError;
 
 /// A failed operation on a container. The words engines look for stand in the messages as runc writes them.
 #[derive(Debug, Error)]
@@ -25,6 +26,9 @@ pub enum LaunchError {
     /// The bundle asks for what cannot be done.
     #[error(transparent)]
     Derive(#[from] DeriveError),
+    /// The user namespace cannot be had.
+    #[error(transparent)]
+    UserNamespace(#[from] UserNamespaceError),
     /// The overlay cannot be made ready.
     #[error(transparent)]
     Compose(#[from] ComposeError),

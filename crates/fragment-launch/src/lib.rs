@@ -43,6 +43,7 @@ mod signal;
 mod start;
 mod state;
 mod target;
+mod user_namespace;
 
 pub use begin::{BeginError, begin};
 pub use bundle::{Bundle, BundleError};
@@ -53,6 +54,7 @@ pub use id::{ContainerId, IdError};
 pub use runtime::{CreateOptions, Runtime, RuntimeOptions};
 pub use signal::{SignalError, SignalNumber};
 pub use state::{ContainerState, Status};
+pub use user_namespace::UserNamespaceError;
 
 /// The OCI runtime specification's types, as libcontainer reads them.
 pub mod oci {

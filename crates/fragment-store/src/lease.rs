@@ -123,10 +123,16 @@ impl Store {
 
     /// Ends a lease; whether there was one.
     ///
+    /// Who may not search the directory of leases has none: it takes the same right to write one.
+    ///
     /// # Errors
     /// When the file cannot be removed.
     pub fn release(&self, key: &str) -> Result<bool, StoreError> {
-        remove_if_there(&self.lease_path(key))
+        let path = self.lease_path(key);
+        match path.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
+            _ => remove_if_there(&path),
+        }
     }
 
     /// All leases, by key.

@@ -7,3 +7,4 @@ pub mod process;
 pub mod program;
 pub mod root;
 pub mod signal;
+pub mod user_namespace;
