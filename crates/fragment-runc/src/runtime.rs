@@ -61,7 +61,10 @@ fn default_root() -> anyhow::Result<PathBuf> {
 fn kept(root: PathBuf) -> anyhow::Result<PathBuf> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&root);
     made.with_context(|| {
-        format!("create {}: the path in $XDG_RUNTIME_DIR must be writable by the user", root.display())
+        format!(
+            "create {}: the path in $XDG_RUNTIME_DIR must be writable by the user",
+            root.display()
+        )
     })?;
     fs::set_permissions(&root, Permissions::from_mode(0o1700))
         .with_context(|| format!("set the sticky bit of {}", root.display()))?;
