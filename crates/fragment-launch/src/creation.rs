@@ -101,6 +101,7 @@ impl Creation {
         if let Some(linux) = self.derived.spec.linux_mut() {
             self.user_namespace = user_namespace::arrange(linux, &self.derived.process)?;
         }
+        self.derived.open(self.user_namespace.as_ref())?;
         let directory = self.directory();
         write_json(&directory.join("config.json"), &self.derived.spec)?;
         original.save(&self.place)?;

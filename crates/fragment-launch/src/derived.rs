@@ -5,18 +5,24 @@
 //! one is a file in a directory of ours that lives until the container is deleted. What the program itself is to get
 //! (capabilities, seccomp, working directory, environment) is taken out here and done by our executor.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Component, Path, PathBuf};
 
 use libcontainer::oci_spec::runtime::{
     Hook, Linux, LinuxMemory, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, LinuxSeccompAction,
-    MountBuilder, Process, Spec,
+    MountBuilder, Process, Root as OciRoot, Spec,
 };
 use thiserror::Error;
 
 use crate::bundle::Bundle;
+use crate::error::LaunchError;
 use crate::hook;
-use crate::mounts::{AfterMounts, Mounts};
+use crate::identities::Root;
+use crate::masks::Masks;
+use crate::mounts::{AfterMounts, Mounts, Scenery};
+use crate::rules::{self, RuleError};
 
 /// What a bundle asks for that cannot be done, each with what to do about it.
 #[derive(Debug, Error)]
@@ -96,18 +102,29 @@ pub enum DeriveError {
         reason: &'static str,
     },
     /// Two namespaces of one type.
-    #[error("config.json: malformed spec file: duplicate namespace {0:?} in linux.namespaces")]
+    #[error("config.json: malformed spec file: duplicated ns {0:?} in linux.namespaces")]
     DuplicateNamespace(String),
-    /// A restriction that libcontainer would drop without a word.
-    #[error("config.json: mount option {option} of {destination} is not supported", destination = .destination.display())]
-    MountOption {
+    /// A rule of the specification.
+    #[error("config.json")]
+    Rule(#[from] RuleError),
+    /// Options of a file system for what is none of its own.
+    #[error("config.json: invalid mount {destination}: bind mounts cannot have any filesystem-specific options applied ({options})", destination = .destination.display())]
+    BindOptions {
         /// Which mount.
         destination: PathBuf,
-        /// Which option.
-        option: &'static str,
+        /// Which options.
+        options: String,
+    },
+    /// An id-mapped mount that cannot be one.
+    #[error("config.json: invalid mount {destination}: {reason}", destination = .destination.display())]
+    IdMap {
+        /// Which mount.
+        destination: PathBuf,
+        /// Why.
+        reason: &'static str,
     },
     /// A copy of what lies below into something that cannot take one.
-    #[error("config.json: mount option tmpcopyup of {destination} is for writable tmpfs mounts only", destination = .destination.display())]
+    #[error("config.json: mount option tmpcopyup of {destination} is for tmpfs mounts only", destination = .destination.display())]
     CopyUp {
         /// Which mount.
         destination: PathBuf,
@@ -117,12 +134,6 @@ pub enum DeriveError {
         "config.json: linux.rootfsPropagation {0:?} is not one of shared, slave, private, unbindable"
     )]
     Propagation(String),
-    /// SELinux labels, which libcontainer cannot set.
-    #[error("config.json: {key} asks for an SELinux label, which this runtime cannot set")]
-    Selinux {
-        /// process.selinuxLabel or linux.mountLabel.
-        key: &'static str,
-    },
     /// An OOM setting that libcontainer would drop without a word.
     #[error("config.json: linux.resources.memory.disableOOMKiller is not supported")]
     OomKiller,
@@ -164,19 +175,28 @@ impl Derived {
         }
         let process = checked_process(&spec)?;
         let rootfs = checked_rootfs(bundle)?;
+        rules::check(&spec)?;
         normalise_names(&mut spec);
         let mut linux = spec.linux().clone().unwrap_or_else(empty_linux);
         normalise_linux(&mut linux, cgroup)?;
-        let mounts = Mounts::new(
+        let scenery = Scenery {
+            bundle: &bundle.dir,
+            rootfs: &rootfs,
+            root: Root::of(Some(&linux)),
+            private: has_mount_namespace(&linux),
+        };
+        let mut mounts = Mounts::new(
             spec.mounts().as_deref().unwrap_or_default(),
-            &bundle.dir,
-            &rootfs,
+            linux.devices().as_deref().unwrap_or_default(),
+            scenery,
         )?;
         if mount_point.is_some() {
             check_composable(&linux)?;
         }
         let mut root = spec.root().clone().unwrap_or_default();
+        mounts.after.masks = take_masks(&mut root, &mut linux);
         root.set_path(mount_point.map_or(rootfs, Path::to_owned));
+        linux.set_devices(Some(mounts.devices));
         if !linux.seccomp().as_ref().is_some_and(notifies) {
             linux.set_seccomp(None);
         }
@@ -195,6 +215,33 @@ impl Derived {
             poststop: hooks.poststop().clone().unwrap_or_default(),
             after_mounts: mounts.after,
         })
+    }
+
+    /// Opens the sources of mounts and devices that are left to our executor, with the rights and in the namespaces of this
+    /// process; the descriptors reach it through clone(2). `user`: the container's user namespace, made or to be joined.
+    pub(crate) fn open(&mut self, user: Option<&File>) -> Result<(), LaunchError> {
+        let joined = match (user, self.joined_user_namespace()) {
+            (None, Some(path)) => Some(File::open(&path).map_err(LaunchError::io("open", path))?),
+            _ => None,
+        };
+        let user = user.or(joined.as_ref()).map(AsFd::as_fd);
+        let after = &mut self.after_mounts;
+        let dev = after.dev.iter_mut().filter_map(|dev| dev.bind.as_mut());
+        for mount in dev.chain(&mut after.deferred) {
+            mount.open(user)?;
+        }
+        if user.is_some() {
+            for node in &mut after.nodes {
+                node.open()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn joined_user_namespace(&self) -> Option<PathBuf> {
+        let mut namespaces = self.spec.linux().as_ref()?.namespaces().iter().flatten();
+        let user = namespaces.find(|namespace| namespace.typ() == LinuxNamespaceType::User)?;
+        user.path().clone()
     }
 
     /// Puts an overlay with these options where the container's root will be: the first mount, so that every other lands
@@ -249,15 +296,7 @@ pub(crate) fn check_process(process: &Process) -> Result<(), DeriveError> {
     if !process.cwd().is_absolute() {
         return Err(DeriveError::Cwd(process.cwd().clone()));
     }
-    if process
-        .selinux_label()
-        .as_deref()
-        .is_some_and(|label| !label.is_empty())
-    {
-        return Err(DeriveError::Selinux {
-            key: "process.selinuxLabel",
-        });
-    }
+    rules::check_process(process)?;
     Ok(())
 }
 
@@ -310,21 +349,12 @@ fn normalise_names(spec: &mut Spec) {
     }
 }
 
-fn empty_linux() -> Linux {
+pub(crate) fn empty_linux() -> Linux {
     // Linux::default() is a whole example configuration; an empty object is what a missing section means
     serde_json::from_str("{}").unwrap_or_default()
 }
 
 fn normalise_linux(linux: &mut Linux, cgroup: &Path) -> Result<(), DeriveError> {
-    if linux
-        .mount_label()
-        .as_deref()
-        .is_some_and(|label| !label.is_empty())
-    {
-        return Err(DeriveError::Selinux {
-            key: "linux.mountLabel",
-        });
-    }
     let memory = linux
         .resources()
         .as_ref()
@@ -332,9 +362,11 @@ fn normalise_linux(linux: &mut Linux, cgroup: &Path) -> Result<(), DeriveError> 
     if memory.and_then(LinuxMemory::disable_oom_killer) == Some(true) {
         return Err(DeriveError::OomKiller);
     }
-    linux
-        .set_mount_label(None)
-        .set_cgroups_path(Some(cgroup.to_owned()));
+    if linux.mount_label().as_deref() == Some("") {
+        linux.set_mount_label(None);
+    }
+    drop_personality_flags(linux);
+    linux.set_cgroups_path(Some(cgroup.to_owned()));
     if let Some(propagation) = linux.rootfs_propagation().as_deref() {
         // the recursive names are what engines write; libcontainer knows the others, and always acts recursively
         let plain = match propagation {
@@ -360,6 +392,41 @@ fn normalise_linux(linux: &mut Linux, cgroup: &Path) -> Result<(), DeriveError> 
     }
     linux.set_namespaces(Some(namespaces));
     Ok(())
+}
+
+/// There are no values for them yet (config-linux.md, "Personality"); runc warns as well.
+fn drop_personality_flags(linux: &mut Linux) {
+    let Some(personality) = linux.personality().clone() else {
+        return;
+    };
+    let flags = personality.flags().clone().unwrap_or_default();
+    if !flags.is_empty() {
+        tracing::warn!("ignoring unsupported personality flags: {flags:?}");
+        let mut plain = personality;
+        plain.set_flags(None);
+        linux.set_personality(Some(plain));
+    }
+}
+
+fn has_mount_namespace(linux: &Linux) -> bool {
+    let mut namespaces = linux.namespaces().iter().flatten();
+    namespaces.any(|namespace| namespace.typ() == LinuxNamespaceType::Mount)
+}
+
+/// Takes out what has to come after the mounts that are ours.
+fn take_masks(root: &mut OciRoot, linux: &mut Linux) -> Masks {
+    let paths = |paths: &Option<Vec<String>>| -> Vec<PathBuf> {
+        paths.iter().flatten().map(PathBuf::from).collect()
+    };
+    let masks = Masks {
+        root_read_only: root.readonly() == Some(true),
+        read_only: paths(linux.readonly_paths()),
+        masked: paths(linux.masked_paths()),
+        label: linux.mount_label().clone(),
+    };
+    root.set_readonly(None);
+    linux.set_masked_paths(None).set_readonly_paths(None);
+    masks
 }
 
 fn check_duplicates(namespaces: &[LinuxNamespace]) -> Result<(), DeriveError> {

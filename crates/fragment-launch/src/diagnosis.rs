@@ -25,6 +25,21 @@ pub(crate) fn words(error: &io::Error) -> String {
     }
 }
 
+/// An error and what it comes from, on one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause
+            .downcast_ref::<io::Error>()
+            .map_or_else(|| cause.to_string(), words);
+        // writing to a String cannot fail
+        let _ = write!(text, ": {said}");
+        next = cause.source();
+    }
+    text
+}
+
 /// A better message for one of libcontainer's, where there is one.
 pub(crate) fn explain(message: &str, spec: &Spec) -> Option<String> {
     if message.contains("procfs failed") || message.contains("failed to set sysctl") {

@@ -11,7 +11,9 @@ use libcontainer::oci_spec::runtime::Spec;
 
 use crate::bundle::BundleError;
 use crate::capture::Event;
+use crate::deferred::DeferredError;
 use crate::derived::DeriveError;
+use crate::dev::DevError;
 use crate::diagnosis;
 use crate::state::Status;
 use crate::user_namespace::UserNamespaceError;
@@ -29,6 +31,12 @@ pub enum LaunchError {
     /// The user namespace cannot be had.
     #[error(transparent)]
     UserNamespace(#[from] UserNamespaceError),
+    /// A mount that is ours to make.
+    #[error(transparent)]
+    Deferred(#[from] DeferredError),
+    /// A device that is ours to make.
+    #[error(transparent)]
+    Dev(#[from] DevError),
     /// The overlay cannot be made ready.
     #[error(transparent)]
     Compose(#[from] ComposeError),

@@ -8,6 +8,7 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,7 @@ use libcontainer::oci_spec::runtime::{Hook, LinuxSeccomp, Process, Spec};
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
-use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::fs::{Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
 use rustix::termios::Winsize;
@@ -26,9 +27,13 @@ use thiserror::Error;
 use crate::capture::EXECUTOR;
 use crate::cgroup::Entrances;
 use crate::copyup::copy_up;
-use crate::diagnosis::words;
+use crate::deferred::{self, DeferredError};
+use crate::dev::DevError;
+use crate::diagnosis::{chain, words};
 use crate::environment;
+use crate::masks::MaskError;
 use crate::mounts::AfterMounts;
+use crate::options::Attributes;
 use crate::privileges;
 use crate::program::{self, ProgramError};
 
@@ -87,6 +92,14 @@ enum StepError {
     },
     #[error("copy up into the tmpfs on {path}: {}", words(.source), path = .path.display())]
     CopyUp { path: PathBuf, source: io::Error },
+    #[error("{}", chain(.0))]
+    Mount(DeferredError),
+    #[error("{}", chain(.0))]
+    Dev(DevError),
+    #[error("{}", chain(.0))]
+    Mask(MaskError),
+    #[error("mount {path}: set its options: {}", words(.source), path = .path.display())]
+    Attributes { path: PathBuf, source: io::Error },
     #[error("seccomp: {0}")]
     Seccomp(libcontainer::seccomp::SeccompError),
     #[error("set capabilities: {0}")]
@@ -294,31 +307,30 @@ impl Executor for FragmentExecutor {
 
 impl Init {
     fn prepare(&self) -> Result<(), StepError> {
+        let after = &self.after_mounts;
+        if let Some(dev) = &after.dev {
+            dev.put_back().map_err(StepError::Dev)?;
+        }
+        for mount in &after.deferred {
+            mount.attach().map_err(StepError::Mount)?;
+        }
+        for node in &after.nodes {
+            node.make().map_err(StepError::Dev)?;
+        }
         repair_dev_null()?;
         if self.new_network {
-            match process::raise_loopback() {
-                // ENODEV: a kernel without one; EPERM: a network namespace owned by somebody else
-                Err(error)
-                    if !matches!(
-                        error.raw_os_error(),
-                        Some(libc_errno::ENODEV | libc_errno::EPERM)
-                    ) =>
-                {
-                    return Err(StepError::at("bring loopback up")(error));
-                }
-                _ => {}
-            }
+            raise_loopback()?;
         }
-        for path in &self.after_mounts.copied {
+        for path in &after.copied {
             copy_up(path).map_err(|source| StepError::CopyUp {
                 path: path.clone(),
                 source,
             })?;
         }
-        for (path, options) in &self.after_mounts.cgroups {
+        for (path, options) in &after.cgroups {
             mount::restrict(path, options).map_err(StepError::at("restrict the cgroup mounts"))?;
         }
-        for (path, kind) in &self.after_mounts.propagations {
+        for (path, kind) in &after.propagations {
             rustix::mount::mount_change(path, propagation(kind)).map_err(|source| {
                 StepError::Propagation {
                     path: path.clone(),
@@ -327,7 +339,13 @@ impl Init {
                 }
             })?;
         }
-        Ok(())
+        for (path, attributes) in &after.attributes {
+            set_attributes(path, *attributes).map_err(|source| StepError::Attributes {
+                path: path.clone(),
+                source,
+            })?;
+        }
+        after.masks.apply().map_err(StepError::Mask)
     }
 
     fn run_hooks(&self, environment: &[String]) -> Result<(), StepError> {
@@ -351,6 +369,26 @@ impl Init {
         )
         .map_err(StepError::Hook)
     }
+}
+
+fn raise_loopback() -> Result<(), StepError> {
+    match process::raise_loopback() {
+        // ENODEV: a kernel without one; EPERM: a network namespace owned by somebody else
+        Err(error)
+            if !matches!(
+                error.raw_os_error(),
+                Some(libc_errno::ENODEV | libc_errno::EPERM)
+            ) =>
+        {
+            Err(StepError::at("bring loopback up")(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn set_attributes(path: &Path, attributes: Attributes) -> io::Result<()> {
+    let top = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    deferred::apply(top.as_fd(), attributes, false)
 }
 
 mod libc_errno {
@@ -457,7 +495,8 @@ fn enter_directory(path: &Path) -> Result<(), StepError> {
         if errno != Errno::NOENT {
             return Err(fail(errno));
         }
-        make_directories(path).map_err(fail)?;
+        deferred::make_directories(path)
+            .map_err(|error| fail(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
         rustix::process::chdir(path).map_err(fail)?;
     }
     // GHSA-xr7r-f8xq-vfvv: a leaked descriptor of a host directory as working directory leads out of the container; the
@@ -469,18 +508,4 @@ fn enter_directory(path: &Path) -> Result<(), StepError> {
     } else {
         Err(StepError::CwdOutside)
     }
-}
-
-fn make_directories(path: &Path) -> Result<(), Errno> {
-    let mut ancestors: Vec<&Path> = path.ancestors().collect();
-    ancestors.reverse();
-    for directory in ancestors {
-        match rustix::fs::mkdir(directory, Mode::from_raw_mode(0o755)) {
-            // root's, as everything the runtime makes, not the user's whose id this process already has
-            Ok(()) => rustix::fs::chown(directory, Some(Uid::ROOT), Some(Gid::ROOT))?,
-            Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
 }

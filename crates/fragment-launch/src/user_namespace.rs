@@ -104,7 +104,10 @@ fn mappings(
 }
 
 /// A new namespace with these mappings.
-fn made(uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) -> Result<File, UserNamespaceError> {
+pub(crate) fn made(
+    uids: &[LinuxIdMapping],
+    gids: &[LinuxIdMapping],
+) -> Result<File, UserNamespaceError> {
     let keeper = Keeper::new().map_err(UserNamespaceError::Create)?;
     for (name, mappings) in [("uid_map", uids), ("gid_map", gids)] {
         let path = PathBuf::from(format!("/proc/{}/{name}", keeper.pid()));
