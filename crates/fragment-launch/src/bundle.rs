@@ -42,6 +42,12 @@ pub enum BundleError {
         #[source]
         source: io::Error,
     },
+    /// There is no config.json.
+    #[error("JSON specification file config.json not found in {dir}", dir = .dir.display())]
+    Missing {
+        /// The bundle.
+        dir: PathBuf,
+    },
     /// config.json is larger than any specification.
     #[error("{path} is larger than {LARGEST_CONFIG} bytes: not an OCI runtime specification", path = .path.display())]
     Size {
@@ -75,7 +81,12 @@ impl Bundle {
                 source,
             })?;
         let path = dir.join("config.json");
-        let text = read(&path)?;
+        let text = read(&path).map_err(|error| match error {
+            BundleError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                BundleError::Missing { dir: dir.clone() }
+            }
+            other => other,
+        })?;
         let spec = match serde_json::from_slice(&text) {
             Ok(spec) => spec,
             Err(error) => {

@@ -165,6 +165,7 @@ impl Creation {
 
     fn call_libcontainer(&self, console: Option<&Path>) -> Result<Container, LaunchError> {
         let mark = capture::mark();
+        tracing::debug!("nsexec container setup: by libcontainer");
         let _surroundings = Surroundings::calm();
         let _joined = Cgroup::recorded(self.record.cgroup.clone()).join_rest()?;
         let mut builder = ContainerBuilder::new(self.place.id().to_owned(), SyscallType::default())

@@ -42,6 +42,9 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// A better message for one of libcontainer's, where there is one.
 pub(crate) fn explain(message: &str, spec: &Spec) -> Option<String> {
+    if let Some(told) = failed_hook(message) {
+        return Some(told);
+    }
     if message.contains("procfs failed") || message.contains("failed to set sysctl") {
         return missing_sysctl(spec);
     }
@@ -58,6 +61,22 @@ pub(crate) fn explain(message: &str, spec: &Spec) -> Option<String> {
         describe(mount),
         cause(mount).unwrap_or_else(|| told.to_owned())
     ))
+}
+
+/// runc's words for a hook of creation that failed.
+fn failed_hook(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once("failed to run ")?;
+    let (stage, cause) = rest.split_once(" hooks")?;
+    let cause = cause.trim_start_matches([':', ' ']);
+    let cause = cause.trim_start_matches("err=");
+    let mut words = stage.split(' ');
+    let first = words.next()?;
+    let rest = words.map(|word| match word.split_at_checked(1) {
+        Some((initial, rest)) => format!("{}{rest}", initial.to_ascii_uppercase()),
+        None => String::new(),
+    });
+    let stage = format!("{first}{}", rest.collect::<String>());
+    Some(format!("error running {stage} hook: {cause}"))
 }
 
 fn describe(mount: &Mount) -> String {

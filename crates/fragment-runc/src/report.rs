@@ -24,7 +24,7 @@ pub(crate) struct ExecFailure;
 
 /// The end of a run that failed.
 pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
-    log::error(&format!("{error:#}"));
+    log::error(&words(&format!("{error:#}")));
     if error.is::<ExecFailure>() {
         ExitCode::from(EXEC_FAILURE)
     } else {
@@ -40,8 +40,44 @@ pub(crate) fn early(error: &BeginError) -> ExitCode {
         message = format!("{message}: {inner}");
         source = inner.source();
     }
-    log::error(&message);
+    log::error(&words(&message));
     ExitCode::from(FAILURE)
+}
+
+/// A message with errnos as C libraries and Go write them, the form engines look for: "no such file or directory" and not
+/// "No such file or directory (os error 2)" (the standard library) or "ENOENT: No such file or directory" (nix).
+fn words(message: &str) -> String {
+    let mut parts: Vec<String> = message.split(": ").map(str::to_owned).collect();
+    let mut position = 0;
+    while position < parts.len() {
+        if is_constant(&parts[position]) && position + 1 < parts.len() {
+            parts.remove(position);
+            parts[position] = lower_first(&parts[position]);
+        } else if let Some((before, after)) = parts[position].clone().split_once(" (os error ")
+            && let Some((_, after)) = after.split_once(')')
+        {
+            parts[position] = format!("{}{after}", lower_first(before));
+        }
+        position += 1;
+    }
+    parts.join(": ")
+}
+
+/// ENOENT and its like.
+fn is_constant(word: &str) -> bool {
+    word.len() > 3
+        && word.starts_with('E')
+        && word
+            .chars()
+            .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
+}
+
+fn lower_first(text: &str) -> String {
+    let mut characters = text.chars();
+    match characters.next() {
+        Some(first) => first.to_lowercase().chain(characters).collect(),
+        None => String::new(),
+    }
 }
 
 /// The end of a run that is asked for help or the version, or whose command line is wrong.
@@ -74,4 +110,31 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
 /// A program's exit code as ours.
 pub(crate) fn program(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(EXEC_FAILURE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words;
+
+    #[test]
+    fn errnos_are_written_as_engines_look_for_them() {
+        for (written, told) in [
+            (
+                "open /x: No such file or directory (os error 2)",
+                "open /x: no such file or directory",
+            ),
+            (
+                "create: ENOENT: No such file or directory",
+                "create: no such file or directory",
+            ),
+            (
+                "a: Permission denied (os error 13): while b",
+                "a: permission denied: while b",
+            ),
+            ("exec: \"X\": EXEC", "exec: \"X\": EXEC"),
+            ("Is a directory (os error 21)", "is a directory"),
+        ] {
+            assert_eq!(words(written), told);
+        }
+    }
 }

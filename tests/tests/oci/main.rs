@@ -21,12 +21,14 @@ macro_rules! unless_runc {
 mod caller;
 mod cgroups;
 mod config;
+mod crash;
 mod delete;
 mod descriptors;
 mod engines;
 mod exec;
 mod failures;
 mod filesystem;
+mod golden;
 mod harness;
 mod hooks;
 mod information;

@@ -207,3 +207,88 @@ fn a_run_of_true_is_not_missed_when_it_ends_before_the_runtime_looks() {
         }
     });
 }
+
+/// Operations on one container from several threads: each call ends in time, well or with an error in words, and in the end
+/// nothing is left.
+#[test]
+fn operations_on_one_container_at_the_same_time_end_and_leave_nothing() {
+    let scene = Scene::sleeper();
+    unless_runc!(
+        scene,
+        "runc 1.1 takes no lock: two creates at once may both fail or both go on"
+    );
+    let calls: [&[&str]; 6] = [
+        &["create"],
+        &["start"],
+        &["exec"],
+        &["kill"],
+        &["delete"],
+        &["state"],
+    ];
+    std::thread::scope(|scope| {
+        for (number, words) in calls.iter().cycle().take(12).enumerate() {
+            let scene = &scene;
+            scope.spawn(move || {
+                for turn in 0..20 {
+                    let call = match words[0] {
+                        "create" => scene.create_call(&[]),
+                        "exec" => scene.exec_call(&[], &["true"]),
+                        "delete" if (number + turn) % 3 != 0 => scene.call(["delete", &scene.id]),
+                        "delete" => scene.call(["delete", "--force", &scene.id]),
+                        verb => scene.call([verb, &scene.id]),
+                    };
+                    let output = call.limit(Duration::from_secs(60)).output();
+                    // delete --force kills what is in the cgroup, a create that is under way included
+                    let killed = words[0] == "create" && output.status.code().is_none();
+                    assert!(
+                        output.status.success() || killed || !output.stderr.is_empty(),
+                        "{output}"
+                    );
+                    assert!(!output.stderr.contains("panicked"), "{output}");
+                }
+            });
+        }
+    });
+    scene.delete();
+}
+
+/// Execs beside each other in one container: all run, none is lost, and the container's record survives.
+#[test]
+fn execs_in_one_container_at_the_same_time() {
+    let scene = Scene::sleeper();
+    scene.up();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let scene = &scene;
+            scope.spawn(move || {
+                for turn in 0..5 {
+                    let code = thread * 8 + turn + 1;
+                    let script = format!("exit {code}");
+                    scene.exec(&["sh", "-c", &script]).code(code);
+                }
+            });
+        }
+    });
+    assert_eq!(scene.status(), "running");
+    scene.delete();
+}
+
+/// The small size of `integration/stress`, which is run in full by hand: see integration/README.md.
+#[test]
+fn the_stress_of_integration_in_small() {
+    let scene = Scene::new();
+    unless_runc!(
+        scene,
+        "runc 1.1's delete races with the end of its processes"
+    );
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../integration/stress");
+    let output = scene
+        .runtime
+        .with_program(script)
+        .bare()
+        .args(["--runs", "300", "--cycles", "64", "--runtime"])
+        .args([scene.runtime.program()])
+        .limit(Duration::from_secs(400))
+        .output();
+    println!("{}", output.ok().stdout);
+}

@@ -45,7 +45,9 @@ fn process(
             .with_context(|| format!("process description {}", path.display()));
     }
     if arguments.command.is_empty() {
-        bail!("no command given; name one after the container or a file with --process");
+        bail!(
+            "process args cannot be empty: name a command after the container or a file with --process"
+        );
     }
     let capabilities = arguments
         .cap

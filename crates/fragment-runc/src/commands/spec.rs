@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -19,7 +20,11 @@ pub(crate) fn spec(arguments: &SpecArguments) -> anyhow::Result<ExitCode> {
     // never over a file that is there: somebody wrote it
     let file = OpenOptions::new().write(true).create_new(true).open(&path);
     let mut file = file.with_context(|| {
-        format!("file {} exists or cannot be made; remove it first or name another directory with --bundle", path.display())
+        if path.exists() {
+            format!("File {} exists. Remove it first", path.display())
+        } else {
+            format!("create {}", path.display())
+        }
     })?;
     file.write_all(text.as_bytes())
         .with_context(|| format!("write {}", path.display()))?;
@@ -47,8 +52,7 @@ fn document(rootless: bool) -> Value {
         "linux": {
             "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
             "namespaces": [
-                { "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" },
-                { "type": "cgroup" }
+                { "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }
             ],
             "maskedPaths": [
                 "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
@@ -59,6 +63,12 @@ fn document(rootless: bool) -> Value {
     });
     if rootless {
         without_root(&mut document);
+    }
+    // runc's rule: on cgroup v1 the namespace hides too little to be worth it
+    if Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+        && let Some(namespaces) = document["linux"]["namespaces"].as_array_mut()
+    {
+        namespaces.push(json!({ "type": "cgroup" }));
     }
     document
 }
@@ -86,14 +96,14 @@ fn without_root(document: &mut Value) {
     linux["uidMappings"] = mapping(rustix::process::geteuid().as_raw());
     linux["gidMappings"] = mapping(rustix::process::getegid().as_raw());
     linux["namespaces"] = json!([
-        { "type": "pid" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }, { "type": "cgroup" },
-        { "type": "user" }
+        { "type": "pid" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }, { "type": "user" }
     ]);
-    linux["resources"] = json!({});
+    if let Some(linux) = linux.as_object_mut() {
+        linux.remove("resources");
+    }
     let Some(mounts) = document["mounts"].as_array_mut() else {
         return;
     };
-    mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
     for mount in mounts {
         if mount["destination"] == "/sys" {
             *mount = json!({ "destination": "/sys", "type": "none", "source": "/sys",
