@@ -74,7 +74,7 @@ class Python:
     @staticmethod
     def verdict(status, output):
         # what a test prints without an end of line stands before its result
-        return tap_verdict(status, re.sub(r"(?<=.)((?:not )?ok \d+ - )", r"\n\1", output))
+        return tap_verdict(status, re.sub(r"(?<=.)(?<!not )((?:not )?ok \d+ - )", r"\n\1", output))
 
 
 class Validation:

@@ -11,8 +11,8 @@ use std::os::fd::AsFd;
 use std::path::{Component, Path, PathBuf};
 
 use libcontainer::oci_spec::runtime::{
-    Hook, Linux, LinuxMemory, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, LinuxSeccompAction,
-    MountBuilder, Process, Root as OciRoot, Spec,
+    Hook, Linux, LinuxMemory, LinuxNamespace, LinuxNamespaceType, MountBuilder, Process,
+    Root as OciRoot, Spec,
 };
 use thiserror::Error;
 
@@ -23,6 +23,7 @@ use crate::identities::Root;
 use crate::masks::Masks;
 use crate::mounts::{AfterMounts, Mounts, Scenery};
 use crate::rules::{self, RuleError};
+use crate::seccomp::{self, SeccompError};
 
 /// What a bundle asks for that cannot be done, each with what to do about it.
 #[derive(Debug, Error)]
@@ -31,6 +32,9 @@ pub enum DeriveError {
     /// ociVersion is missing or of another major version.
     #[error("ociVersion {0:?} is not supported; this runtime reads version 1 of the specification")]
     Version(String),
+    /// A filter that cannot be.
+    #[error("seccomp: {0}")]
+    Seccomp(#[from] SeccompError),
     /// No process to run.
     #[error("config.json: process property must not be empty")]
     NoProcess,
@@ -197,10 +201,13 @@ impl Derived {
         mounts.after.masks = take_masks(&mut root, &mut linux);
         root.set_path(mount_point.map_or(rootfs, Path::to_owned));
         linux.set_devices(Some(mounts.devices));
-        if !linux.seccomp().as_ref().is_some_and(notifies) {
-            linux.set_seccomp(None);
+        let notifying = linux.seccomp().clone().filter(seccomp::notifies);
+        if let Some(filter) = linux.seccomp() {
+            seccomp::check(filter)?;
         }
-        let notifying = linux.seccomp().is_some();
+        // only then libcontainer has to load it, because it passes the listener's descriptor on
+        linux.set_seccomp(notifying.clone().map(seccomp::for_libcontainer));
+        let notifying = notifying.is_some();
         let hooks = spec.hooks().clone().unwrap_or_default();
         spec.set_root(Some(root))
             .set_mounts(Some(mounts.list))
@@ -457,15 +464,6 @@ fn check_composable(linux: &Linux) -> Result<(), DeriveError> {
         }
     }
     mount_namespace
-}
-
-/// Whether a seccomp filter hands calls to a listener: only then libcontainer has to load it, because it passes the
-/// listener's descriptor on.
-pub(crate) fn notifies(filter: &LinuxSeccomp) -> bool {
-    let syscalls = filter.syscalls().iter().flatten();
-    syscalls
-        .into_iter()
-        .any(|syscall| syscall.action() == LinuxSeccompAction::ScmpActNotify)
 }
 
 #[cfg(test)]

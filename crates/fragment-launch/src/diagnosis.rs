@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use libcontainer::oci_spec::runtime::{Mount, Spec};
@@ -48,6 +49,9 @@ pub(crate) fn explain(message: &str, spec: &Spec) -> Option<String> {
     if message.contains("procfs failed") || message.contains("failed to set sysctl") {
         return missing_sysctl(spec);
     }
+    if message.contains("seccomp notify listener path") {
+        return missing_agent(spec);
+    }
     let (_, dump) = message.split_once("failed to mount Mount { destination: \"")?;
     let (destination, rest) = dump.split_once('"')?;
     let mount = spec
@@ -77,6 +81,18 @@ fn failed_hook(message: &str) -> Option<String> {
     });
     let stage = format!("{first}{}", rest.collect::<String>());
     Some(format!("error running {stage} hook: {cause}"))
+}
+
+/// Nobody listens where a filter's listener is to be sent, in runc's words.
+fn missing_agent(spec: &Spec) -> Option<String> {
+    let path = (spec.linux().as_ref()?.seccomp().as_ref()?)
+        .listener_path()
+        .clone()?;
+    let cause = UnixStream::connect(&path).err()?;
+    let (path, cause) = (path.display(), words(&cause));
+    Some(format!(
+        "failed to connect with seccomp agent: dial unix {path}: {cause}"
+    ))
 }
 
 fn describe(mount: &Mount) -> String {

@@ -20,6 +20,7 @@ use crate::runtime::{
     Original, Runtime, Surroundings, announce, check_preserved, check_terminal, keyring,
     process_error, stripped, write_json,
 };
+use crate::seccomp;
 use crate::state::{Status, status_of};
 
 /// How a process is started in a container.
@@ -254,7 +255,7 @@ impl Runtime {
             // libcontainer joins every namespace of the container but this one: the process would be the host's root
             return Err(LaunchError::ExecUnsupported("a user namespace"));
         }
-        if original.seccomp.as_ref().is_some_and(derived::notifies) {
+        if original.seccomp.as_ref().is_some_and(seccomp::notifies) {
             return Err(LaunchError::ExecUnsupported(
                 "a seccomp filter that notifies a listener",
             ));

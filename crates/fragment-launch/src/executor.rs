@@ -36,6 +36,7 @@ use crate::mounts::AfterMounts;
 use crate::options::Attributes;
 use crate::privileges;
 use crate::program::{self, ProgramError};
+use crate::seccomp::{self, SeccompError};
 
 /// What the program is to get, and get done to it.
 #[derive(Clone)]
@@ -100,11 +101,11 @@ enum StepError {
     Mask(MaskError),
     #[error("mount {path}: set its options: {}", words(.source), path = .path.display())]
     Attributes { path: PathBuf, source: io::Error },
-    #[error("seccomp: {0}")]
-    Seccomp(libcontainer::seccomp::SeccompError),
+    #[error("error loading seccomp filter into kernel: {0}")]
+    Seccomp(SeccompError),
     #[error("set capabilities: {0}")]
     Capabilities(libcontainer::syscall::SyscallError),
-    #[error("running startContainer hook: {0}")]
+    #[error("error running hook (startContainer): {0}")]
     Hook(libcontainer::hooks::HookError),
     #[error(transparent)]
     Program(#[from] ProgramError),
@@ -192,11 +193,13 @@ impl FragmentExecutor {
     /// to be loaded (seccomp(2)), and one that is loaded early has to allow what libcontainer does until the start. Only hooks
     /// inside the container do not wait: they are not to run with more than the program.
     fn is_filtered_late(&self) -> bool {
-        let hooks = self
-            .init
+        self.seccomp.is_some() && !self.no_new_privileges() && !self.has_hooks()
+    }
+
+    fn has_hooks(&self) -> bool {
+        self.init
             .as_ref()
-            .is_some_and(|init| !init.start_container.is_empty());
-        self.seccomp.is_some() && !self.no_new_privileges() && !hooks
+            .is_some_and(|init| !init.start_container.is_empty())
     }
 
     /// process.consoleSize, which libcontainer reads and forgets.
@@ -221,9 +224,7 @@ impl FragmentExecutor {
 
     fn load_filter(&self) -> Result<(), StepError> {
         match &self.seccomp {
-            Some(filter) => libcontainer::seccomp::initialize_seccomp(filter)
-                .map(drop)
-                .map_err(StepError::Seccomp),
+            Some(filter) => seccomp::load(filter).map(drop).map_err(StepError::Seccomp),
             None => Ok(()),
         }
     }
@@ -236,6 +237,11 @@ impl FragmentExecutor {
                 source,
             });
         };
+        // hooks inside the container are not to do more than the program may
+        let hooks = self.has_hooks();
+        if hooks && self.no_new_privileges() {
+            self.load_filter()?;
+        }
         if let Some(init) = &self.init {
             init.run_hooks(&found.environment)?;
         }
@@ -253,7 +259,7 @@ impl FragmentExecutor {
             self.load_filter()?;
             privileges::drop_capabilities(self.process.capabilities().as_ref())
                 .map_err(StepError::Capabilities)?;
-        } else if self.no_new_privileges() {
+        } else if self.no_new_privileges() && !hooks {
             // as late as can be: a filter may forbid everything but execve
             self.load_filter()?;
         }

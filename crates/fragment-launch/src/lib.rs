@@ -45,6 +45,7 @@ mod ps;
 mod record;
 pub mod rules;
 mod runtime;
+pub mod seccomp;
 mod signal;
 mod start;
 mod state;

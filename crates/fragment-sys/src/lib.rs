@@ -6,5 +6,6 @@ pub mod mount;
 pub mod process;
 pub mod program;
 pub mod root;
+pub mod seccomp;
 pub mod signal;
 pub mod user_namespace;

@@ -89,6 +89,36 @@ fn arguments_are_compared() {
     scene.run().ok().stdout("1\n0\n");
 }
 
+/// libcontainer has mask and value the wrong way round: docker's profile then forbids every clone(2).
+#[test]
+fn a_masked_comparison_has_the_mask_first() {
+    let filter = json!({
+        "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"],
+        "syscalls": [{
+            "names": ["kill"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28,
+            "args": [{ "index": 1, "value": 6, "valueTwo": 2, "op": "SCMP_CMP_MASKED_EQ" }]
+        }]
+    });
+    let scene = with_filter(
+        "sleep 9 & kill -10 $!; echo $?; kill -9 $!; echo $?",
+        filter,
+    );
+    scene.run().ok().stdout("1\n0\n");
+}
+
+#[test]
+fn a_start_container_hook_is_under_the_filter() {
+    let mut scene = with_filter(
+        "echo started",
+        deny(&["mkdir", "mkdirat"], "SCMP_ACT_ERRNO", None),
+    );
+    scene.bundle.edit(|spec| {
+        spec["process"]["noNewPrivileges"] = json!(true);
+        spec["hooks"] = json!({ "startContainer": [{ "path": "/bin/mkdir", "args": ["mkdir", "/dev/shm/d"] }] });
+    });
+    scene.run().fails_with("error running hook");
+}
+
 #[test]
 fn names_the_kernel_does_not_know_are_ignored() {
     // engines list calls of newer kernels and of other architectures
