@@ -42,43 +42,49 @@ impl Socket {
     /// When nobody sends one.
     #[must_use]
     pub fn terminal(&self) -> Terminal {
-        assert!(
-            readable(&self.listener, LIMIT),
-            "nobody connected to the console socket"
-        );
-        let (stream, _) = self
-            .listener
-            .accept()
-            .expect("accept on the console socket");
-        assert!(
-            readable(&stream, LIMIT),
-            "nothing came through the console socket"
-        );
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let mut name = [0; 4096];
-        recvmsg(
-            &stream,
-            &mut [IoSliceMut::new(&mut name)],
-            &mut ancillary,
-            RecvFlags::CMSG_CLOEXEC,
-        )
-        .expect("recvmsg on the console socket");
-        let mut fds = Vec::new();
-        for message in ancillary.drain() {
-            if let RecvAncillaryMessage::ScmRights(rights) = message {
-                fds.extend(rights);
-            }
-        }
+        let (_, mut files) = self.message();
         assert_eq!(
-            fds.len(),
+            files.len(),
             1,
             "one file descriptor comes through the console socket"
         );
         Terminal {
-            master: fds.remove(0).into(),
+            master: files.remove(0),
             seen: String::new(),
         }
+    }
+
+    /// Receives what is sent with the next connection, to its end: text and descriptors.
+    ///
+    /// # Panics
+    /// When nobody sends anything.
+    #[must_use]
+    pub fn message(&self) -> (String, Vec<File>) {
+        assert!(
+            readable(&self.listener, LIMIT),
+            "nobody connected to the socket"
+        );
+        let (mut stream, _) = self.listener.accept().expect("accept on the socket");
+        assert!(readable(&stream, LIMIT), "nothing came through the socket");
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut text = vec![0; 4096];
+        let received = recvmsg(
+            &stream,
+            &mut [IoSliceMut::new(&mut text)],
+            &mut ancillary,
+            RecvFlags::CMSG_CLOEXEC,
+        )
+        .expect("recvmsg on the socket");
+        text.truncate(received.bytes);
+        let mut files = Vec::new();
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(rights) = message {
+                files.extend(rights.map(File::from));
+            }
+        }
+        stream.read_to_end(&mut text).expect("read from the socket");
+        (String::from_utf8_lossy(&text).into_owned(), files)
     }
 }
 
@@ -90,6 +96,55 @@ pub struct Terminal {
 }
 
 impl Terminal {
+    /// A new one of the host's, and the other end: what a person sits at.
+    ///
+    /// # Panics
+    /// When the host has no pseudo-terminals.
+    #[must_use]
+    pub fn new(rows: u16, columns: u16) -> (Self, File) {
+        use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags).expect("open a pty");
+        unlockpt(&master).expect("unlock the pty");
+        let end = ioctl_tiocgptpeer(&master, flags).expect("open the pty's other end");
+        let terminal = Self {
+            master: master.into(),
+            seen: String::new(),
+        };
+        terminal.resize(rows, columns);
+        (terminal, end.into())
+    }
+
+    /// Whether lines are edited and echoed here, as a shell leaves a terminal.
+    ///
+    /// # Panics
+    /// When the pty does not tell.
+    #[must_use]
+    pub fn is_cooked(&self) -> bool {
+        use rustix::termios::LocalModes;
+        let modes = rustix::termios::tcgetattr(&self.master).expect("ask the pty");
+        (modes.local_modes).contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
+    }
+
+    /// Reads to the end: until nobody has the other end open.
+    ///
+    /// # Panics
+    /// When too much time goes by before.
+    pub fn read_to_end(&mut self) -> &str {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(readable(&self.master, left), "the pty stays open");
+            let mut buffer = [0; 65536];
+            match self.master.read(&mut buffer) {
+                Ok(0) | Err(_) => return &self.seen,
+                Ok(count) => self
+                    .seen
+                    .push_str(&String::from_utf8_lossy(&buffer[..count])),
+            }
+        }
+    }
+
     /// Types `text`.
     ///
     /// # Panics

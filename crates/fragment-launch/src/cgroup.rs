@@ -4,10 +4,9 @@
 //! create that was killed, and it must take nested cgroups along, which programs in the container make.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
@@ -172,21 +171,6 @@ impl Drop for Joined {
     }
 }
 
-/// Ways into a container's cgroup for a process that no longer sees the host's mounts.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Entrances(Arc<Mutex<Vec<File>>>);
-
-impl Entrances {
-    /// Moves the calling process, then closes: nothing of the host stays open.
-    pub(crate) fn enter(&self) -> io::Result<()> {
-        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // 0 is the writer (cgroups(7)); what it may is decided by who opened the file (Linux 5.16, CVE-2021-4197)
-        std::mem::take(&mut *files)
-            .iter_mut()
-            .try_for_each(|file| file.write_all(b"0"))
-    }
-}
-
 impl Cgroup {
     /// Puts this process into the container's cgroup of the hierarchies libcontainer does not know (name=systemd, rdma, misc,
     /// and the unified one beside v1 controllers), so that what it clones is there from the start. Without this a container
@@ -199,20 +183,6 @@ impl Cgroup {
             joined.before.push(before);
         }
         Ok(joined)
-    }
-
-    /// The same for a process that is added to the container. Here the runtime must stay outside: programs in the container
-    /// would see it there as process 0, at which systemctl gives up.
-    pub(crate) fn entrances(&self) -> Result<Entrances, LaunchError> {
-        let open = |(directory, _): (&Path, _)| {
-            let path = directory.join("cgroup.procs");
-            let opened = File::options().write(true).open(&path);
-            opened.map_err(LaunchError::io("open", path))
-        };
-        let files = self.rest()?.into_iter().map(open);
-        Ok(Entrances(Arc::new(Mutex::new(
-            files.collect::<Result<_, _>>()?,
-        ))))
     }
 
     /// The directories libcontainer does not know, each with this process's own in the same hierarchy.

@@ -87,16 +87,11 @@ impl Creation {
         if let Some(composition) = composition {
             self.compose(composition)?;
         }
-        let linux = self.derived.spec.linux().iter();
-        let namespaces = linux
-            .filter_map(|linux| linux.namespaces().as_ref())
-            .flatten();
+        let linux = self.derived.spec.linux().as_ref();
         let original = Original {
             process: self.derived.process.clone(),
             seccomp,
-            user_namespace: namespaces
-                .into_iter()
-                .any(|namespace| namespace.typ() == LinuxNamespaceType::User),
+            personality: linux.and_then(|linux| linux.personality().clone()),
         };
         if let Some(linux) = self.derived.spec.linux_mut() {
             self.user_namespace = user_namespace::arrange(linux, &self.derived.process)?;

@@ -65,9 +65,7 @@ impl Runtime {
             _ => {}
         }
         kill_init(&record)?;
-        // what libcontainer had begun for an exec that was killed goes on without its parent, and makes the cgroup anew when
-        // it is gone; it has inherited the lock of its exec, so whoever gets the lock knows that it has ended
-        let _no_exec = lock_by_force(&place, Place::try_lock_exec)?;
+        // an exec that is under way needs no lock: its process is put into this cgroup or ends (see crate::admission)
         remove_cgroup(&record)?;
         hook::run_poststop(&record);
         fragment_compose::cleanup(&record.residue)?;
@@ -79,21 +77,12 @@ impl Runtime {
 /// The container's lock. A create that was killed may have left a process behind that holds it: with force that process is
 /// killed, by its cgroup, which it is in before it does anything that lasts.
 fn lock(place: &Place, force: bool) -> Result<FileLock, LaunchError> {
-    if force {
-        lock_by_force(place, Place::try_lock_life)
-    } else {
-        place.lock_life()
+    if !force {
+        return place.lock_life();
     }
-}
-
-/// Takes a lock of the container, killing what is in its cgroup for as long as somebody else holds it.
-fn lock_by_force(
-    place: &Place,
-    attempt: impl Fn(&Place, Duration) -> Result<Option<FileLock>, LaunchError>,
-) -> Result<FileLock, LaunchError> {
     let started = Instant::now();
     loop {
-        if let Some(lock) = attempt(place, Duration::from_millis(20))? {
+        if let Some(lock) = place.try_lock_life(Duration::from_millis(20))? {
             return Ok(lock);
         }
         if let Ok(Some(record)) = place.load() {

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use libcontainer::oci_spec::runtime::Spec;
 
+use crate::admission::SubCgroupError;
 use crate::bundle::BundleError;
 use crate::capture::Event;
 use crate::deferred::DeferredError;
@@ -16,6 +17,7 @@ use crate::derived::DeriveError;
 use crate::dev::DevError;
 use crate::diagnosis;
 use crate::state::Status;
+use crate::tenant::TenantError;
 use crate::user_namespace::UserNamespaceError;
 
 /// A failed operation on a container. The words engines look for stand in the messages as runc writes them.
@@ -132,17 +134,18 @@ pub enum LaunchError {
         /// Its number.
         fd: i32,
     },
-    /// What exec cannot do yet.
-    #[error("exec in a container with {0} is not supported yet")]
-    ExecUnsupported(&'static str),
-    /// A sub-cgroup for exec that is not there.
-    #[error(
-        "sub-cgroup {path} of the container does not exist; make it first or leave --cgroup out"
-    )]
-    NoSubCgroup {
-        /// The directory looked for.
-        path: PathBuf,
+    /// exec in a container that does not run.
+    #[error("cannot exec in a {status} container{}", .status.exec_remedy())]
+    Exec {
+        /// What it is instead.
+        status: Status,
     },
+    /// exec could not start its process.
+    #[error("unable to start container process")]
+    Tenant(#[from] TenantError),
+    /// exec's cgroup is none of the container's.
+    #[error("unable to start container process")]
+    SubCgroup(#[from] SubCgroupError),
     /// A file-system or process operation of the runtime itself.
     #[error("{operation} {path}", path = .path.display())]
     Io {
@@ -207,9 +210,6 @@ fn refusal(operation: &str, id: &str, status: Status) -> String {
             "cannot delete container {id} that is not stopped: {status}{}",
             status.remedy()
         ),
-        ("exec in", Status::Paused) => {
-            format!("cannot exec in a paused container (use --ignore-paused to override): {id}")
-        }
         (operation, status) => format!("cannot {operation} a {status} container: {id}"),
     }
 }

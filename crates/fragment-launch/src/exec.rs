@@ -1,27 +1,25 @@
 //! Another process in a running container.
 
-use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::oci_spec::runtime::{Capability, LinuxCapabilities, Process};
-use libcontainer::syscall::syscall::SyscallType;
+use rustix::process::{Pid, Signal, WaitOptions};
 
-use crate::capture;
-use crate::cgroup::Cgroup;
-use crate::console::Console;
+use crate::admission::{Admission, SubCgroups};
+use crate::console::Relay;
 use crate::derived;
 use crate::error::LaunchError;
 use crate::executor::FragmentExecutor;
 use crate::foreground::Foreground;
 use crate::id::ContainerId;
+use crate::listener;
+use crate::namespaces::Namespaces;
 use crate::record::{Place, Record};
-use crate::runtime::{
-    Original, Runtime, Surroundings, announce, check_preserved, check_terminal, keyring,
-    process_error, stripped, write_json,
-};
-use crate::seccomp;
+use crate::runtime::{Original, Runtime, announce, check_preserved, check_terminal, keyring};
 use crate::state::{Status, status_of};
+use crate::tenant::{Entered, Tenant};
 
 /// How a process is started in a container.
 #[derive(Debug, Clone, Default)]
@@ -38,10 +36,8 @@ pub struct ExecOptions {
     pub detach: bool,
     /// Also in a paused container: the process is frozen with the others.
     pub ignore_paused: bool,
-    /// A cgroup below the container's, which must exist.
-    pub cgroup: Option<String>,
-    /// Do not reap orphans while waiting.
-    pub no_subreaper: bool,
+    /// The cgroup below the container's to put the process into, which must exist.
+    pub cgroup: SubCgroups,
 }
 
 /// A user as given on a command line.
@@ -174,200 +170,96 @@ impl Runtime {
     pub fn exec(
         &self,
         id: &ContainerId,
-        mut process: Process,
+        process: Process,
         options: &ExecOptions,
     ) -> Result<i32, LaunchError> {
         let place = self.place(id);
         let record = place.load_complete()?;
         let original = Original::load(&place)?;
-        self.check_exec(&place, &record, &original, options)?;
-        if process.capabilities().is_none() {
-            process.set_capabilities(original.process.capabilities().clone());
-        }
+        let status = check_exec(&place, &record, options)?;
+        let process = original.complete(process);
         derived::check_process(&process)?;
         let terminal = process.terminal().unwrap_or(false);
         check_terminal(terminal, options.detach, options.console_socket.as_deref())?;
         check_preserved(options.preserve_fds)?;
-        let seccomp = original.seccomp.clone();
-        let executor = FragmentExecutor::new(
-            process.clone(),
-            seccomp,
-            keyring(record.no_new_keyring, place.id()),
-            None,
-        );
-        if options.detach {
-            let pid = enter(
-                &place,
-                &process,
-                executor,
-                options,
-                options.console_socket.as_deref(),
-            )?;
-            announce(
-                pid,
-                options.pid_file.as_deref(),
-                options.pidfd_socket.as_deref(),
-            )?;
-            return Ok(0);
-        }
-        let foreground = Foreground::prepare(!options.no_subreaper)?;
-        let directory = ExecDirectory::new(&place)?;
-        let console = if terminal {
-            Some(Console::listen(&directory.0)?)
-        } else {
-            None
+        let console = options.console_socket.as_deref();
+        let connect = |path: &Path| {
+            listener::connect(path).map_err(LaunchError::io("connect to console socket", path))
         };
-        let pid = enter(
-            &place,
-            &process,
-            executor,
-            options,
-            console.as_ref().map(Console::path),
-        )?;
+        let console = console.map(connect).transpose()?;
+        let foreground = match options.detach {
+            true => None,
+            // an orphan of the process is the container's first process's to reap, or the host's
+            false => Some(Foreground::prepare(false)?),
+        };
+        let gone = || LaunchError::Exec {
+            status: Status::Stopped,
+        };
+        let namespaces = Namespaces::of(record.init.ok_or_else(gone)?)
+            .map_err(LaunchError::system("open the container's namespaces"))?
+            .ok_or_else(gone)?;
+        let keyring = keyring(record.no_new_keyring, place.id());
+        let tenant = Tenant {
+            executor: &FragmentExecutor::new(process, original.seccomp, keyring, None),
+            namespaces,
+            admission: Admission::open(&record.cgroup, &options.cgroup)?,
+            personality: original.personality,
+            preserved: u32::try_from(options.preserve_fds).unwrap_or(0),
+            record: &record,
+            status,
+            foreground: foreground.is_some(),
+        };
+        let entered = tenant.enter()?;
+        follow(entered, console, foreground, options)
+    }
+}
+
+/// What is left to do for a process whose program runs; it is killed when that cannot be done.
+fn follow(
+    entered: Entered,
+    console: Option<UnixStream>,
+    foreground: Option<Foreground>,
+    options: &ExecOptions,
+) -> Result<i32, LaunchError> {
+    let Entered { pid, terminal } = entered;
+    let announced = || -> Result<(), LaunchError> {
         announce(
             pid,
             options.pid_file.as_deref(),
             options.pidfd_socket.as_deref(),
         )?;
-        let relay = console.map(Console::accept).transpose()?;
-        foreground.wait(pid, relay, None)
-    }
+        if let (Some(console), Some(terminal)) = (&console, &terminal) {
+            listener::send_on(console, b"/dev/ptmx", terminal.as_fd()).map_err(
+                LaunchError::system("send the terminal to the console socket"),
+            )?;
+        }
+        Ok(())
+    };
+    announced().inspect_err(|_| end(pid))?;
+    drop(console);
+    let Some(foreground) = foreground else {
+        return Ok(0);
+    };
+    let relay = terminal.map(Relay::new).transpose();
+    foreground.wait(pid, relay.inspect_err(|_| end(pid))?, None)
+}
 
-    fn check_exec(
-        &self,
-        place: &Place,
-        record: &Record,
-        original: &Original,
-        options: &ExecOptions,
-    ) -> Result<(), LaunchError> {
-        match status_of(place, record)? {
-            Status::Running | Status::Created => {}
-            Status::Paused if options.ignore_paused => {}
-            status => {
-                return Err(LaunchError::Status {
-                    operation: "exec in",
-                    id: record.id.clone(),
-                    status,
-                });
-            }
-        }
-        if original.user_namespace {
-            // libcontainer joins every namespace of the container but this one: the process would be the host's root
-            return Err(LaunchError::ExecUnsupported("a user namespace"));
-        }
-        if original.seccomp.as_ref().is_some_and(seccomp::notifies) {
-            return Err(LaunchError::ExecUnsupported(
-                "a seccomp filter that notifies a listener",
-            ));
-        }
-        let missing = |path: &str| {
-            let inside = path.trim_start_matches('/');
-            let cgroup = Cgroup::recorded(record.cgroup.clone());
-            cgroup
-                .directories()
-                .iter()
-                .map(|directory| directory.join(inside))
-                .find(|path| !path.is_dir())
-        };
-        match options.cgroup.as_deref().and_then(missing) {
-            Some(path) => Err(LaunchError::NoSubCgroup { path }),
-            None => Ok(()),
-        }
+/// Kills a child of ours that has not been waited for, and waits for it.
+fn end(pid: i32) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+        let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
     }
 }
 
-/// Has libcontainer start the process; its number.
-fn enter(
+fn check_exec(
     place: &Place,
-    process: &Process,
-    mut executor: FragmentExecutor,
+    record: &Record,
     options: &ExecOptions,
-    console: Option<&Path>,
-) -> Result<i32, LaunchError> {
-    let directory = ExecDirectory::new(place)?;
-    let file = directory.0.join("process.json");
-    write_json(&file, &stripped(process))?;
-    let _one_at_a_time = place.lock_exec()?;
-    let leftovers = Leftovers::of(place);
-    let mark = capture::mark();
-    let _surroundings = Surroundings::calm();
-    executor.entrances = Cgroup::recorded(place.load_complete()?.cgroup).entrances()?;
-    let builder = ContainerBuilder::new(place.id().to_owned(), SyscallType::default())
-        .with_executor(executor)
-        .with_preserved_fds(options.preserve_fds)
-        .with_console_socket(console)
-        .with_root_path(place.root())
-        .map_err(|error| process_error(&error, &mark, None))?;
-    let cgroup = options
-        .cgroup
-        .as_deref()
-        .map(|path| path.trim_start_matches('/').to_owned());
-    let built = builder
-        .as_tenant()
-        .with_process(Some(&file))
-        .with_detach(true)
-        .with_ignore_paused(options.ignore_paused)
-        .with_sub_cgroup(cgroup.filter(|path| !path.is_empty()))
-        .build();
-    drop(leftovers);
-    let pid = built.map_err(|error| process_error(&error, &mark, None))?;
-    Ok(pid.as_raw())
-}
-
-/// A directory for one exec.
-struct ExecDirectory(PathBuf);
-
-impl ExecDirectory {
-    fn new(place: &Place) -> Result<Self, LaunchError> {
-        use std::sync::atomic::{AtomicU32, Ordering};
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = place
-            .ours()
-            .join(format!("exec-{}-{count}", std::process::id()));
-        // left by an exec that was killed and had the same number
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir(&path).map_err(LaunchError::io("create", path.clone()))?;
-        Ok(Self(path))
+) -> Result<Status, LaunchError> {
+    match status_of(place, record)? {
+        status @ (Status::Running | Status::Created) => Ok(status),
+        status @ Status::Paused if options.ignore_paused => Ok(status),
+        status => Err(LaunchError::Exec { status }),
     }
-}
-
-impl Drop for ExecDirectory {
-    fn drop(&mut self) {
-        // the container may have been deleted meanwhile
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// The sockets libcontainer makes for an exec and never removes: those that are new when this is dropped.
-struct Leftovers {
-    directory: PathBuf,
-    before: Vec<std::ffi::OsString>,
-}
-
-impl Leftovers {
-    fn of(place: &Place) -> Self {
-        let directory = place.libcontainer();
-        let before = names(&directory);
-        Self { directory, before }
-    }
-}
-
-impl Drop for Leftovers {
-    fn drop(&mut self) {
-        for name in names(&self.directory) {
-            if name.to_string_lossy().starts_with("tenant-") && !self.before.contains(&name) {
-                let _ = fs::remove_file(self.directory.join(name));
-            }
-        }
-    }
-}
-
-fn names(directory: &Path) -> Vec<std::ffi::OsString> {
-    fs::read_dir(directory)
-        .into_iter()
-        .flatten()
-        .filter_map(Result::ok)
-        .map(|entry| entry.file_name())
-        .collect()
 }

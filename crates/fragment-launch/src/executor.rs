@@ -6,9 +6,10 @@
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, IntoRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +26,6 @@ use rustix::termios::Winsize;
 use thiserror::Error;
 
 use crate::capture::EXECUTOR;
-use crate::cgroup::Entrances;
 use crate::copyup::copy_up;
 use crate::deferred::{self, DeferredError};
 use crate::dev::DevError;
@@ -33,9 +33,11 @@ use crate::diagnosis::{chain, words};
 use crate::environment;
 use crate::masks::MaskError;
 use crate::mounts::AfterMounts;
+use crate::namespaces::JoinError;
 use crate::options::Attributes;
 use crate::privileges;
 use crate::program::{self, ProgramError};
+use crate::scheduling::SchedulingError;
 use crate::seccomp::{self, SeccompError};
 
 /// What the program is to get, and get done to it.
@@ -49,8 +51,6 @@ pub(crate) struct FragmentExecutor {
     pub(crate) keyring: Option<CString>,
     /// What only the first process of a container does; `None` for exec.
     pub(crate) init: Option<Init>,
-    /// Where to go before anything else.
-    pub(crate) entrances: Entrances,
     found: OnceCell<Found>,
 }
 
@@ -73,9 +73,17 @@ struct Found {
     environment: Vec<String>,
 }
 
+/// Takes the number of a filter's listener in this process; returns when the agent has it.
+type HandOver<'a> = &'a dyn Fn(i32) -> io::Result<()>;
+
+/// For filters that libcontainer loads when they have one.
+fn no_listener(_: i32) -> io::Result<()> {
+    Ok(())
+}
+
 /// A step that failed. Engines read these words.
 #[derive(Debug, Error)]
-enum StepError {
+pub(crate) enum StepError {
     #[error("{step}: {}", words(.source))]
     Step {
         step: &'static str,
@@ -108,13 +116,17 @@ enum StepError {
     #[error("error running hook (startContainer): {0}")]
     Hook(libcontainer::hooks::HookError),
     #[error(transparent)]
+    Join(#[from] JoinError),
+    #[error(transparent)]
+    Scheduling(#[from] SchedulingError),
+    #[error(transparent)]
     Program(#[from] ProgramError),
     #[error("exec {path}: {}", words(.source), path = .path.display())]
     Exec { path: PathBuf, source: io::Error },
 }
 
 impl StepError {
-    fn at(step: &'static str) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn at(step: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Step { step, source }
     }
 }
@@ -131,13 +143,11 @@ impl FragmentExecutor {
             seccomp,
             keyring,
             init,
-            entrances: Entrances::default(),
             found: OnceCell::new(),
         }
     }
 
     fn prepare(&self, passed: &[(String, String)]) -> Result<Found, StepError> {
-        (self.entrances.enter()).map_err(StepError::at("enter the container's cgroup"))?;
         if let Some(init) = &self.init {
             init.prepare()?;
         }
@@ -150,7 +160,7 @@ impl FragmentExecutor {
         if user.additional_gids().as_ref().is_none_or(Vec::is_empty) {
             privileges::drop_groups();
         }
-        enter_directory(self.process.cwd())?;
+        enter_directory(self.process.cwd(), self.init.is_some())?;
         let environment = environment::complete(
             self.process.env().as_deref().unwrap_or_default(),
             user.uid(),
@@ -166,7 +176,7 @@ impl FragmentExecutor {
                 .map_err(StepError::Capabilities)?;
         } else {
             if !self.no_new_privileges() {
-                self.load_filter()?;
+                self.load_filter(&no_listener)?;
             }
             privileges::drop_capabilities(self.process.capabilities().as_ref())
                 .map_err(StepError::Capabilities)?;
@@ -222,14 +232,45 @@ impl FragmentExecutor {
         let _ = rustix::termios::tcsetwinsize(rustix::stdio::stdin(), size);
     }
 
-    fn load_filter(&self) -> Result<(), StepError> {
-        match &self.seccomp {
-            Some(filter) => seccomp::load(filter).map(drop).map_err(StepError::Seccomp),
-            None => Ok(()),
-        }
+    /// Loads the filter, and hands its listener over where it has one.
+    fn load_filter(&self, hand_over: HandOver<'_>) -> Result<(), StepError> {
+        let Some(filter) = &self.seccomp else {
+            return Ok(());
+        };
+        let listener = seccomp::load(filter).map_err(StepError::Seccomp)?;
+        // closed at exec: a close(2) of our own may be what the filter asks the listener about
+        let listener = listener.map(IntoRawFd::into_raw_fd);
+        listener
+            .map_or(Ok(()), hand_over)
+            .map_err(StepError::at("hand the seccomp filter's listener over"))
     }
 
-    fn execute(&self) -> Result<std::convert::Infallible, StepError> {
+    /// How many descriptors the program is to get because the runtime was activated by them (sd_listen_fds(3)).
+    pub(crate) fn activated(&self) -> u32 {
+        std::env::var("LISTEN_FDS")
+            .ok()
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(0)
+    }
+
+    /// Everything that can be done before the start; [`FragmentExecutor::execute`] then does the rest.
+    pub(crate) fn get_ready(&self) -> Result<(), StepError> {
+        // The variables of socket activation are in this process's environment when the runtime itself was activated. This
+        // process is the one that becomes the program: its number is the program's.
+        let passed = match self.activated() {
+            0 => Vec::new(),
+            count => vec![
+                ("LISTEN_FDS".to_owned(), count.to_string()),
+                ("LISTEN_PID".to_owned(), std::process::id().to_string()),
+            ],
+        };
+        let found = self.prepare(&passed)?;
+        let _ = self.found.set(found);
+        Ok(())
+    }
+
+    /// Becomes the program.
+    pub(crate) fn execute(&self, hand_over: HandOver<'_>) -> Result<Infallible, StepError> {
         let Some(found) = self.found.get() else {
             let source = io::Error::from(io::ErrorKind::InvalidInput);
             return Err(StepError::Step {
@@ -240,7 +281,7 @@ impl FragmentExecutor {
         // hooks inside the container are not to do more than the program may
         let hooks = self.has_hooks();
         if hooks && self.no_new_privileges() {
-            self.load_filter()?;
+            self.load_filter(hand_over)?;
         }
         if let Some(init) = &self.init {
             init.run_hooks(&found.environment)?;
@@ -256,12 +297,12 @@ impl FragmentExecutor {
         signal::restore_for_exec().map_err(StepError::at("reset signals"))?;
         if self.is_filtered_late() {
             privileges::widen_effective().map_err(StepError::Capabilities)?;
-            self.load_filter()?;
+            self.load_filter(hand_over)?;
             privileges::drop_capabilities(self.process.capabilities().as_ref())
                 .map_err(StepError::Capabilities)?;
         } else if self.no_new_privileges() && !hooks {
             // as late as can be: a filter may forbid everything but execve
-            self.load_filter()?;
+            self.load_filter(hand_over)?;
         }
         Err(fail(process::execve(&program, &arguments, &variables)))
     }
@@ -271,20 +312,8 @@ impl Executor for FragmentExecutor {
     fn validate(&self, _spec: &Spec) -> Result<(), ExecutorValidationError> {
         // runc's words for these steps: who reads a debug log looks for them
         tracing::debug!("child process in init()");
-        // The variables of socket activation are in this process's environment when the runtime itself was activated;
-        // libcontainer has kept their descriptors open. PID 1 is what the program will be (sd_listen_fds(3)).
-        let passed = match std::env::var("LISTEN_FDS") {
-            Ok(count) if count.parse::<u32>().is_ok_and(|count| count > 0) => {
-                vec![
-                    ("LISTEN_FDS".to_owned(), count),
-                    ("LISTEN_PID".to_owned(), "1".to_owned()),
-                ]
-            }
-            _ => Vec::new(),
-        };
-        match self.prepare(&passed) {
-            Ok(found) => {
-                let _ = self.found.set(found);
+        match self.get_ready() {
+            Ok(()) => {
                 tracing::debug!("init: closing the pipe to signal completion");
                 Ok(())
             }
@@ -302,7 +331,7 @@ impl Executor for FragmentExecutor {
     }
 
     fn exec(&self, _spec: &Spec) -> Result<(), ExecutorError> {
-        let Err(error) = self.execute();
+        let Err(error) = self.execute(&no_listener);
         let message = error.to_string();
         tracing::error!(target: EXECUTOR, "{message}");
         if self.init.is_some() {
@@ -493,15 +522,15 @@ fn own_standard_streams(uid: u32) {
     }
 }
 
-/// Changes to the working directory and makes it where it is missing, as runc does: images name a WORKDIR that no layer
-/// holds, and engines leave it to the runtime.
-fn enter_directory(path: &Path) -> Result<(), StepError> {
+/// Changes to the working directory. With `make`, for the container's first process, it is made where it is missing, as runc does:
+/// images name a WORKDIR that no layer holds, and engines leave it to the runtime.
+fn enter_directory(path: &Path, make: bool) -> Result<(), StepError> {
     let fail = |source| StepError::Cwd {
         path: path.to_owned(),
         source,
     };
     if let Err(errno) = rustix::process::chdir(path) {
-        if errno != Errno::NOENT {
+        if errno != Errno::NOENT || !make {
             return Err(fail(errno));
         }
         deferred::make_directories(path)

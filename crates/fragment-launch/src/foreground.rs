@@ -78,16 +78,19 @@ impl Foreground {
                 .read_next()
                 .map_err(LaunchError::system("read signals"))?
             {
-                self.pass_on(number, process.as_ref(), relay.as_ref());
+                self.pass_on(number, process.as_ref(), relay.as_mut());
             }
         }
     }
 
     fn sleep(&self, relay: Option<&Relay>, longest: Option<Duration>) -> io::Result<()> {
         let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        let mut longest = longest;
         if let Some(relay) = relay {
-            let interests = relay.interests().into_iter();
+            let (interests, pause) = relay.interests();
+            let interests = interests.into_iter();
             fds.extend(interests.map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));
+            longest = longest.into_iter().chain(pause).min();
         }
         let timeout = longest.and_then(|longest| Timespec::try_from(longest).ok());
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
@@ -96,14 +99,15 @@ impl Foreground {
         }
     }
 
-    fn pass_on(&self, number: i32, process: Option<&Handle>, relay: Option<&Relay>) {
+    fn pass_on(&self, number: i32, process: Option<&Handle>, relay: Option<&mut Relay>) {
         let is = |signal: Signal| number == signal.as_raw();
         if is(Signal::CHILD) || is(Signal::PIPE) {
             return;
         }
-        if let (true, Some(relay)) = (is(Signal::WINCH), relay) {
-            relay.resize();
-            return;
+        match relay {
+            Some(relay) if is(Signal::WINCH) => return relay.resize(),
+            Some(relay) if is(Signal::CONT) => relay.resume(),
+            _ => {}
         }
         if let Some(process) = process {
             // a process that has just ended needs no signal

@@ -12,6 +12,7 @@
 //!
 //! A program that creates containers calls [`begin`] first thing in `main`.
 
+mod admission;
 mod begin;
 pub mod bundle;
 mod capture;
@@ -24,6 +25,7 @@ mod delete;
 pub mod derived;
 pub mod dev;
 mod diagnosis;
+mod dialogue;
 mod environment;
 mod error;
 mod exec;
@@ -35,23 +37,29 @@ mod id;
 mod identities;
 mod kill;
 mod list;
+mod listener;
 mod masks;
 mod mounts;
+mod namespaces;
 mod options;
 mod privileges;
 mod process;
 mod program;
 mod ps;
+mod pty;
 mod record;
 pub mod rules;
 mod runtime;
+mod scheduling;
 pub mod seccomp;
 mod signal;
 mod start;
 mod state;
 mod target;
+mod tenant;
 mod user_namespace;
 
+pub use admission::{AdmissionError, SubCgroupError, SubCgroups};
 pub use begin::{BeginError, begin};
 pub use bundle::{Bundle, BundleError};
 pub use capture::ErrorEvents;
@@ -59,8 +67,10 @@ pub use error::{ContainerSide, LaunchError};
 pub use exec::{ExecOptions, ProcessChanges, UserChange};
 pub use id::{ContainerId, IdError};
 pub use runtime::{CreateOptions, Runtime, RuntimeOptions};
+pub use scheduling::SchedulingError;
 pub use signal::{SignalError, SignalNumber};
 pub use state::{ContainerState, Status};
+pub use tenant::TenantError;
 pub use user_namespace::UserNamespaceError;
 
 /// The OCI runtime specification's types, as libcontainer reads them.

@@ -4,7 +4,7 @@ use libcontainer::capabilities::CapabilityExt as _;
 use libcontainer::oci_spec::runtime::{Capabilities, LinuxCapabilities};
 use libcontainer::syscall::SyscallError;
 use libcontainer::syscall::syscall::create_syscall;
-use rustix::fs::Gid;
+use rustix::fs::{Gid, Uid};
 use rustix::thread::CapabilitySet;
 
 /// Sets all five capability sets. A set the caller leaves out is empty, as for runc; libcontainer would leave it full.
@@ -52,4 +52,17 @@ pub(crate) fn widen_effective() -> Result<(), SyscallError> {
 pub(crate) fn drop_groups() {
     // EPERM in a user namespace without setgroups(2): then nobody could have set any (user_namespaces(7))
     let _ = rustix::thread::set_thread_groups(&[] as &[Gid]);
+}
+
+/// Changes user and group and keeps all capabilities for what is still to be done (capabilities(7), SECBIT_KEEP_CAPS).
+pub(crate) fn become_user(uid: u32, gid: u32) -> std::io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    rustix::thread::set_keep_capabilities(true)?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)?;
+    let mut sets = rustix::thread::capabilities(None)?;
+    sets.effective = sets.permitted;
+    rustix::thread::set_capabilities(None, sets)?;
+    rustix::thread::set_keep_capabilities(false)?;
+    Ok(())
 }

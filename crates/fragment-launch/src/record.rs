@@ -1,8 +1,7 @@
 //! What is remembered of a container, in `<root>/.fragment/<id>/`.
 //!
-//! `<root>/<id>/` belongs to libcontainer, which removes it whole. Ours holds the derived bundle, the record and two locks: one
-//! for the container's life (create, start, delete exclude each other), one for exec. The name starts with a dot, which no
-//! container's can.
+//! `<root>/<id>/` belongs to libcontainer, which removes it whole. Ours holds the derived bundle, the record and a lock for the
+//! container's life (create, start, delete exclude each other). The name starts with a dot, which no container's can.
 
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File};
@@ -24,7 +23,6 @@ use crate::process::Identity;
 const OURS: &str = ".fragment";
 const RECORD: &str = "record.json";
 const LIFE_LOCK: &str = "lock";
-const EXEC_LOCK: &str = "exec.lock";
 /// How often a directory is made again that others remove when it is empty.
 const ATTEMPTS: u32 = 100;
 /// How long an operation waits for another one on the same container.
@@ -145,22 +143,6 @@ impl Place {
         patience: Duration,
     ) -> Result<Option<FileLock>, LaunchError> {
         self.lock_within(LIFE_LOCK, patience)
-    }
-
-    /// The exec lock within a moment: delete kills what holds it meanwhile.
-    pub(crate) fn try_lock_exec(
-        &self,
-        patience: Duration,
-    ) -> Result<Option<FileLock>, LaunchError> {
-        self.lock_within(EXEC_LOCK, patience)
-    }
-
-    /// One exec at a time: libcontainer leaves its sockets behind, and only the one who made them knows which.
-    pub(crate) fn lock_exec(&self) -> Result<FileLock, LaunchError> {
-        self.existing_lock(EXEC_LOCK)?
-            .ok_or_else(|| LaunchError::Busy {
-                id: self.id.to_string(),
-            })
     }
 
     fn existing_lock(&self, name: &str) -> Result<Option<FileLock>, LaunchError> {

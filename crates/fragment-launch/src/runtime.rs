@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fragment_compose::Composition;
-use libcontainer::oci_spec::runtime::{LinuxSeccomp, Process, Spec};
+use libcontainer::oci_spec::runtime::{LinuxPersonality, LinuxSeccomp, Process, Spec};
 use rustix::fs::Mode;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ use crate::capture;
 use crate::cgroup::{self, Cgroup};
 use crate::console::Console;
 use crate::creation::Creation;
-use crate::derived::{self, Derived};
+use crate::derived::Derived;
 use crate::error::{ContainerSide, LaunchError};
 use crate::foreground::{self, Foreground};
 use crate::id::ContainerId;
@@ -96,10 +96,46 @@ impl CreateOptions {
 pub(crate) struct Original {
     pub(crate) process: Process,
     pub(crate) seccomp: Option<LinuxSeccomp>,
-    pub(crate) user_namespace: bool,
+    #[serde(default)]
+    pub(crate) personality: Option<LinuxPersonality>,
 }
 
 impl Original {
+    /// A process's description, with what it leaves out and a container's processes have in common.
+    pub(crate) fn complete(&self, mut process: Process) -> Process {
+        let own = &self.process;
+        if process.capabilities().is_none() {
+            process.set_capabilities(own.capabilities().clone());
+        }
+        if process.rlimits().as_ref().is_none_or(Vec::is_empty) {
+            process.set_rlimits(own.rlimits().clone());
+        }
+        if process.oom_score_adj().is_none() {
+            process.set_oom_score_adj(own.oom_score_adj());
+        }
+        if process.scheduler().is_none() {
+            process.set_scheduler(own.scheduler().clone());
+        }
+        if process.io_priority().is_none() {
+            process.set_io_priority(*own.io_priority());
+        }
+        if process.exec_cpu_affinity().is_none() {
+            process.set_exec_cpu_affinity(own.exec_cpu_affinity().clone());
+        }
+        let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        if !given(process.apparmor_profile()) {
+            process.set_apparmor_profile(own.apparmor_profile().clone());
+        }
+        if !given(process.selinux_label()) {
+            process.set_selinux_label(own.selinux_label().clone());
+        }
+        if process.user().umask().is_none() {
+            let umask = own.user().umask();
+            process.user_mut().set_umask(umask);
+        }
+        process
+    }
+
     pub(crate) fn save(&self, place: &Place) -> Result<(), LaunchError> {
         write_json(&place.ours().join(PROCESS), self)
     }
@@ -383,9 +419,4 @@ impl Drop for Surroundings {
     fn drop(&mut self) {
         rustix::process::umask(self.umask);
     }
-}
-
-/// The process of exec in the form libcontainer is to see it.
-pub(crate) fn stripped(process: &Process) -> Process {
-    derived::stripped(process, false)
 }

@@ -39,6 +39,16 @@ impl Status {
     }
 }
 
+impl Status {
+    /// What lets exec do what it refuses, to go at the end of a sentence.
+    pub(crate) fn exec_remedy(self) -> &'static str {
+        match self {
+            Self::Paused => " (use --ignore-paused to override)",
+            _ => "",
+        }
+    }
+}
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -77,7 +87,7 @@ pub struct ContainerState {
 }
 
 /// Version of the specification the state document follows.
-const OCI_VERSION: &str = "1.2.1";
+pub(crate) const OCI_VERSION: &str = "1.2.1";
 
 impl Runtime {
     /// The state of a container.

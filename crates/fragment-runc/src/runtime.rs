@@ -11,7 +11,7 @@ use fragment::launch::RuntimeOptions;
 pub(crate) use fragment::launch::oci::{Capability, Process};
 pub(crate) use fragment::launch::{
     BeginError, Bundle, ContainerId, ContainerState, CreateOptions, ErrorEvents, ExecOptions,
-    ProcessChanges, Runtime, SignalNumber, UserChange, features,
+    ProcessChanges, Runtime, SignalNumber, SubCgroups, UserChange, features,
 };
 
 use crate::arguments::Global;

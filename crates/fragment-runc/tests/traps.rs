@@ -608,8 +608,8 @@ fn a_cgroup_with_processes_is_refused_and_they_live() {
 }
 
 #[test]
-fn exec_in_a_user_namespace_is_refused() {
-    // libcontainer would join every namespace but this one: the process would be the host's root
+fn exec_joins_the_user_namespace() {
+    // libcontainer joins every namespace but this one: the process would be the host's root
     let world = World::new(&["sleep", "1000"]);
     world.edit(|spec| {
         spec["linux"]["namespaces"]
@@ -621,9 +621,16 @@ fn exec_in_a_user_namespace_is_refused() {
         }
     });
     world.up();
-    world
-        .call(&["exec", world.id(), "id"])
-        .bad("user namespace");
+    let namespace = |process: &str| {
+        let path = format!("/proc/{process}/ns/user");
+        let answer = world.call(&["exec", world.id(), "readlink", &path]).good();
+        answer.stdout
+    };
+    assert_eq!(namespace("self"), namespace("1"));
+    let own = fs::read_link("/proc/self/ns/user").unwrap();
+    assert_ne!(namespace("self").trim(), own.to_str().unwrap());
+    let answer = world.call(&["exec", "--user", "7:8", world.id(), "id"]);
+    assert!(answer.good().stdout.starts_with("uid=7 gid=8"));
 }
 
 #[test]

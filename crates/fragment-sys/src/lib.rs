@@ -1,11 +1,13 @@
 //! What the kernel offers, in safe types. The only crate of the workspace that may contain `unsafe`.
 
+pub mod fork;
 pub mod lock;
 pub mod map;
 pub mod mount;
 pub mod process;
 pub mod program;
 pub mod root;
+pub mod scheduling;
 pub mod seccomp;
 pub mod signal;
 pub mod user_namespace;

@@ -90,6 +90,47 @@ pub fn inherited(number: i32) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Has every descriptor from `first` on closed at exec; none is closed before (close_range(2), CLOSE_RANGE_CLOEXEC).
+///
+/// # Errors
+/// As close_range(2); on kernels before 5.11 as open(2) of `/proc/self/fd`.
+pub fn close_at_exec(first: u32) -> io::Result<()> {
+    // SAFETY: with CLOSE_RANGE_CLOEXEC nothing is closed, and no pointer is passed.
+    let failed = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    if failed == 0 {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.parse::<i32>().ok());
+        let Some(number) = number.filter(|number| number.cast_unsigned() >= first) else {
+            continue;
+        };
+        // SAFETY: F_SETFD takes no pointer and fails on a descriptor that has been closed meanwhile.
+        unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    Ok(())
+}
+
+/// Sets this process's execution domain (personality(2)).
+///
+/// # Errors
+/// As personality(2).
+pub fn set_personality(persona: u32) -> io::Result<()> {
+    // SAFETY: personality(2) takes no pointer.
+    if unsafe { libc::personality(libc::c_ulong::from(persona)) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// Whether `number` is an open descriptor of this process.
 #[must_use]
 pub fn is_open(number: i32) -> bool {

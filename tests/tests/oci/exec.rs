@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use fragment_tests::{Scene, child};
+use fragment_tests::console::Socket;
+use fragment_tests::{Scene, child, leftovers};
 use serde_json::{Value, json};
 
 /// A scene with a running container, in which `test` is done.
@@ -386,6 +387,379 @@ fn a_missing_cwd_is_an_error_or_created() {
             assert!(
                 output.status.code().is_some_and(|code| code != 0),
                 "{output}"
+            );
+        },
+    );
+}
+
+#[test]
+fn a_process_file_without_a_user_is_roots() {
+    running(
+        |_| {},
+        |scene| {
+            let process = json!({ "args": ["id", "-u"], "cwd": "/", "env": ["PATH=/bin"] });
+            let path = process_file(scene, &process);
+            let output = scene.call(["exec", "--process", &path, &scene.id]).output();
+            output.ok().stdout("0\n");
+        },
+    );
+}
+
+#[test]
+fn what_a_process_file_leaves_out_is_the_containers() {
+    let limits = json!([{ "type": "RLIMIT_NOFILE", "hard": 77, "soft": 66 }]);
+    running(
+        |scene| {
+            scene.bundle.edit(|spec| {
+                spec["process"]["rlimits"] = limits;
+                spec["process"]["user"]["umask"] = json!(0o027);
+                spec["process"]["oomScoreAdj"] = json!(345);
+            });
+        },
+        |scene| {
+            let script = "ulimit -n; ulimit -Hn; umask; cat /proc/self/oom_score_adj; grep CapEff /proc/self/status";
+            let process = json!({ "args": ["sh", "-c", script], "cwd": "/", "env": ["PATH=/bin"] });
+            let path = process_file(scene, &process);
+            let output = scene.call(["exec", "--process", &path, &scene.id]).output();
+            output
+                .ok()
+                .stdout("66\n77\n0027\n345\nCapEff:\t0000000020000420\n");
+            // and its own counts
+            let process = json!({
+                "args": ["sh", "-c", "ulimit -n; umask"], "cwd": "/", "env": ["PATH=/bin"],
+                "user": { "umask": 0o002 }, "rlimits": [{ "type": "RLIMIT_NOFILE", "hard": 55, "soft": 44 }]
+            });
+            let path = process_file(scene, &process);
+            let output = scene.call(["exec", "--process", &path, &scene.id]).output();
+            let umask = if scene.runtime.is_runc() {
+                "0027"
+            } else {
+                "0002"
+            };
+            output.ok().stdout(&format!("44\n{umask}\n"));
+        },
+    );
+}
+
+#[test]
+fn affinity_priorities_and_personality_are_set() {
+    running(
+        |scene| {
+            unless_runc!(
+                scene,
+                "runc 1.1 knows neither scheduler, ioPriority, execCPUAffinity nor personality"
+            );
+            scene
+                .bundle
+                .edit(|spec| spec["linux"]["personality"] = json!({ "domain": "LINUX32" }));
+        },
+        |scene| {
+            let script = "cut -d ' ' -f 19 /proc/self/stat; grep Cpus_allowed_list /proc/self/status; uname -m; cat /proc/self/personality";
+            let process = json!({
+                "args": ["sh", "-c", script], "cwd": "/", "env": ["PATH=/bin"],
+                "scheduler": { "policy": "SCHED_BATCH", "nice": 5 },
+                "ioPriority": { "class": "IOPRIO_CLASS_IDLE", "priority": 4 },
+                "execCPUAffinity": { "initial": "0", "final": "0" }
+            });
+            let path = process_file(scene, &process);
+            let output = scene.call(["exec", "--process", &path, &scene.id]).output();
+            output.says("5\nCpus_allowed_list:\t0\ni686\n");
+            // not on this machine, and not in words of libcontainer
+            let process = json!({
+                "args": ["true"], "cwd": "/", "env": ["PATH=/bin"], "execCPUAffinity": { "final": "9-3" }
+            });
+            let path = process_file(scene, &process);
+            let output = scene.call(["exec", "--process", &path, &scene.id]).output();
+            output.fails_with("set process.execcpuaffinity \"9-3\"");
+        },
+    );
+}
+
+#[test]
+fn an_unknown_capability_is_ignored() {
+    running(
+        |_| {},
+        |scene| {
+            let options = ["--cap", "CAP_UNKNOWN"];
+            let output = scene.exec_call(&options, &["grep", "CapEff", "/proc/self/status"]);
+            output.output().ok().stdout("CapEff:\t0000000020000420\n");
+        },
+    );
+}
+
+#[test]
+fn a_wrong_cgroup_is_named_in_runcs_words() {
+    running(
+        |_| {},
+        |scene| {
+            let exec = |cgroup: &str| scene.exec_call(&["--cgroup", cgroup], &["true"]).output();
+            exec("..").fails_with(".. is not a sub cgroup path");
+            exec("whaaat:/").fails_with("unknown controller ");
+            for missing in ["nonexistent", "pids:nonexistent"] {
+                let output = exec(missing);
+                output.fails_with("adding pid ");
+                output.fails_with("/nonexistent/cgroup.procs: no such file or directory");
+            }
+            exec("/").ok();
+        },
+    );
+}
+
+#[test]
+fn a_cgroup_of_one_controller() {
+    if !std::path::Path::new("/sys/fs/cgroup/pids").exists() {
+        println!("skipped: no cgroup v1 here");
+        return;
+    }
+    running(
+        |_| {},
+        |scene| {
+            let sub = format!("/sys/fs/cgroup/pids/{}/sub", scene.id);
+            fs::create_dir(&sub).unwrap();
+            let output = scene
+                .exec_call(&["--cgroup", "pids:sub"], &["cat", "/proc/self/cgroup"])
+                .output();
+            let line = |controller: &str| {
+                let named = |line: &&str| line.contains(&format!(":{controller}:"));
+                output.ok().stdout.lines().find(named).unwrap().to_owned()
+            };
+            assert!(line("pids").ends_with("/sub"), "{output}");
+            assert!(!line("freezer").ends_with("/sub"), "{output}");
+        },
+    );
+}
+
+#[test]
+fn a_paused_container_refuses_it_in_runcs_words() {
+    let frozen = |scene: &Scene, word: &str| {
+        let file = format!("/sys/fs/cgroup/freezer/{}/freezer.state", scene.id);
+        fs::write(file, word).unwrap();
+    };
+    if !std::path::Path::new("/sys/fs/cgroup/freezer").exists() {
+        println!("skipped: no freezer of cgroup v1 here");
+        return;
+    }
+    running(
+        |_| {},
+        |scene| {
+            frozen(scene, "FROZEN");
+            child::until("it is paused", || scene.status() == "paused");
+            let refused = "cannot exec in a paused container (use --ignore-paused to override)";
+            scene.exec(&["true"]).fails_with(refused);
+            let mut exec = scene
+                .exec_call(&["--ignore-paused"], &["true"])
+                .command()
+                .spawn()
+                .unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            assert!(
+                exec.try_wait().unwrap().is_none(),
+                "it ran in a paused container"
+            );
+            frozen(scene, "THAWED");
+            let status = child::wait_or_kill(&mut exec, child::LIMIT, "exec");
+            assert_eq!(status.code(), Some(0));
+        },
+    );
+}
+
+#[test]
+fn a_stopped_container_refuses_it_in_runcs_words() {
+    let scene = Scene::new();
+    scene.up().stopped();
+    scene
+        .exec(&["true"])
+        .code(255)
+        .fails_with("cannot exec in a stopped container");
+    scene.verb("delete", &[]).ok();
+}
+
+#[test]
+fn a_pid_file_that_cannot_be_written_ends_the_process() {
+    running(
+        |_| {},
+        |scene| {
+            let options = ["--pid-file", "/no/such/directory"];
+            let output = scene.exec_call(&options, &["sleep", "1111"]).output();
+            output.code(255).fails_with("no such file or directory");
+            assert!(!scene.verb("ps", &[]).ok().stdout.contains("sleep 1111\n"));
+        },
+    );
+}
+
+#[test]
+fn a_runtime_killed_at_any_time_leaves_no_process_of_its_own_inside() {
+    running(
+        |_| {},
+        |scene| {
+            for delay in 0..40_u64 {
+                let call = scene.exec_call(&[], &["sleep", "1234"]);
+                let mut exec = call.command().spawn().unwrap();
+                std::thread::sleep(std::time::Duration::from_micros(delay * 700));
+                exec.kill().unwrap();
+                exec.wait().unwrap();
+                child::until("only programs of the container are left", || {
+                    let found = leftovers::processes(&scene.id).into_iter();
+                    found.map(|process| process.pid).all(|pid| {
+                        let command = fs::read_to_string(format!("/proc/{pid}/cmdline"));
+                        let program = scene.runtime.program().to_string_lossy();
+                        !command.is_ok_and(|command| command.starts_with(&*program))
+                    })
+                });
+            }
+        },
+    );
+}
+
+#[test]
+fn it_races_with_a_delete_and_nothing_is_left() {
+    for delay in 0..12_u64 {
+        let scene = Scene::sleeper();
+        scene.up();
+        let mut execs: Vec<_> = (0..3)
+            .map(|_| {
+                let call = scene.exec_call(&[], &["sleep", "1000"]);
+                let mut command = call.command();
+                command.stderr(std::process::Stdio::null());
+                command.spawn().unwrap()
+            })
+            .collect();
+        std::thread::sleep(std::time::Duration::from_millis(delay * 3));
+        scene.delete();
+        for exec in &mut execs {
+            child::wait_or_kill(exec, child::LIMIT, "exec");
+        }
+        scene.nothing_left();
+    }
+}
+
+#[test]
+fn a_listener_of_its_filter_is_passed_on() {
+    let mut scene = Scene::sleeper();
+    let socket = Socket::bind(scene.file("agent"));
+    scene.bundle.edit(|spec| {
+        spec["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"],
+            "listenerPath": socket.path(), "listenerMetadata": "for the agent",
+            "syscalls": [{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY" }]
+        });
+    });
+    scene.create().ok();
+    let (_, init) = socket.message();
+    scene.start().ok();
+    let mut exec = scene
+        .exec_call(&[], &["mkdir", "/dev/shm/d"])
+        .command()
+        .spawn()
+        .unwrap();
+    let (state, listener) = socket.message();
+    let state: Value = serde_json::from_str(&state).unwrap();
+    assert_eq!(state["fds"], json!(["seccompFd"]));
+    assert_eq!(state["metadata"], "for the agent");
+    assert_eq!(state["state"]["id"], json!(scene.id));
+    assert_eq!(state["state"]["status"], "running");
+    assert_eq!(state["state"]["pid"], json!(scene.pid()));
+    assert_ne!(state["pid"], state["state"]["pid"]);
+    // its call waits for an answer, and without an agent there is none: ENOSYS (seccomp_unotify(2))
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    assert!(exec.try_wait().unwrap().is_none());
+    drop(listener);
+    let status = child::wait_or_kill(&mut exec, child::LIMIT, "exec");
+    assert_eq!(status.code(), Some(1));
+    drop(init);
+    scene.delete();
+}
+
+#[test]
+fn a_listener_that_is_not_there_is_an_error() {
+    let mut scene = Scene::sleeper();
+    let socket = Socket::bind(scene.file("agent"));
+    scene.bundle.edit(|spec| {
+        spec["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": socket.path(),
+            "syscalls": [{ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" }]
+        });
+    });
+    scene.create().ok();
+    let init = socket.message();
+    scene.start().ok();
+    fs::remove_file(socket.path()).unwrap();
+    scene
+        .exec(&["sleep", "1000"])
+        .code(255)
+        .fails_with("agent: no such file or directory");
+    drop(init);
+    scene.delete();
+}
+
+#[test]
+fn sockets_of_activation_are_passed_with_the_right_number() {
+    running(
+        |_| {},
+        |scene| {
+            unless_runc!(
+                scene,
+                "runc 1.1 says LISTEN_PID=1, which is another process's"
+            );
+            let script = "cat <&3; echo $LISTEN_FDS $((LISTEN_PID == $$))";
+            fs::write(scene.file("three"), "third\n").unwrap();
+            let call = scene
+                .exec_call(&[], &["sh", "-c", script])
+                .directory(scene.path());
+            let call = call.within("exec 3<three; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$@\"");
+            call.output().ok().stdout("third\n1 1\n");
+        },
+    );
+}
+
+/// The process a descriptor stands for (proc_pid_fdinfo(5)).
+fn process_of(descriptor: &fs::File) -> i64 {
+    use std::os::fd::AsRawFd as _;
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", descriptor.as_raw_fd())).unwrap();
+    let pid = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Pid:"))
+        .unwrap();
+    pid.trim().parse().unwrap()
+}
+
+#[test]
+fn a_pidfd_is_sent_by_create_run_and_exec() {
+    let scene = Scene::sleeper();
+    unless_runc!(scene, "runc 1.1 has no --pidfd-socket");
+    let socket = Socket::bind(scene.file("pidfd"));
+    let options = ["--pidfd-socket", socket.path().to_str().unwrap()];
+    scene.create_call(&options).output().ok();
+    let (_, descriptors) = socket.message();
+    assert_eq!(process_of(&descriptors[0]), i64::from(scene.pid()));
+    scene.start().ok();
+    let pid_file = scene.file("pid");
+    let mut all = vec!["--detach", "--pid-file", pid_file.to_str().unwrap()];
+    all.extend(options);
+    scene.exec_call(&all, &["sleep", "1000"]).output().ok();
+    let (_, descriptors) = socket.message();
+    let pid = fs::read_to_string(&pid_file).unwrap();
+    assert_eq!(process_of(&descriptors[0]).to_string(), pid);
+    scene.delete();
+    let mut all = vec!["--detach"];
+    all.extend(options);
+    scene.run_call(&all).output().ok();
+    let (_, descriptors) = socket.message();
+    assert_eq!(process_of(&descriptors[0]), i64::from(scene.pid()));
+    scene.delete();
+}
+
+#[test]
+fn a_missing_working_directory_is_not_made() {
+    running(
+        |scene| {
+            scene.bundle.writable();
+        },
+        |scene| {
+            let output = scene.exec_call(&["--cwd", "/no/such"], &["pwd"]).output();
+            output.code(255);
+            output.fails_with(
+                "chdir to cwd (\"/no/such\") set in config.json failed: no such file or directory",
             );
         },
     );

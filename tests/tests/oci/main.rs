@@ -28,6 +28,7 @@ mod engines;
 mod exec;
 mod failures;
 mod filesystem;
+mod foreground;
 mod golden;
 mod harness;
 mod hooks;

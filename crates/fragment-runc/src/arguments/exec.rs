@@ -59,11 +59,11 @@ pub(crate) struct ExecArguments {
     pub(crate) preserve_fds: i32,
     /// run the process in a sub-cgroup: [controller[,controller...]:]path; may be repeated
     #[arg(long)]
-    pub(crate) cgroup: Option<String>,
+    pub(crate) cgroup: Vec<String>,
     /// allow exec in a paused container
     #[arg(long)]
     pub(crate) ignore_paused: bool,
-    /// disable the use of the subreaper used to reap reparented processes
-    #[arg(long)]
+    /// ignored, as by runc: exec reaps no reparented processes
+    #[arg(long, hide = true)]
     pub(crate) no_subreaper: bool,
 }

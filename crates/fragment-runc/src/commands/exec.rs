@@ -9,7 +9,7 @@ use super::create::absolute;
 use crate::arguments::ExecArguments;
 use crate::report::{self, ExecFailure};
 use crate::runtime::{
-    Capability, ContainerId, ExecOptions, Process, ProcessChanges, Runtime, UserChange,
+    Capability, ContainerId, ExecOptions, Process, ProcessChanges, Runtime, SubCgroups, UserChange,
 };
 
 pub(crate) fn exec(runtime: &Runtime, arguments: ExecArguments) -> anyhow::Result<ExitCode> {
@@ -26,8 +26,7 @@ fn execute(runtime: &Runtime, arguments: ExecArguments) -> anyhow::Result<i32> {
         preserve_fds: arguments.preserve_fds,
         detach: arguments.detach,
         ignore_paused: arguments.ignore_paused,
-        cgroup: arguments.cgroup.clone(),
-        no_subreaper: arguments.no_subreaper,
+        cgroup: SubCgroups::parse(&arguments.cgroup)?,
     };
     let process = process(runtime, &id, arguments)?;
     Ok(runtime.exec(&id, process, &options)?)
@@ -41,8 +40,7 @@ fn process(
     if let Some(path) = &arguments.process {
         let text = fs::read(path)
             .with_context(|| format!("read process description {}", path.display()))?;
-        return serde_json::from_slice(&text)
-            .with_context(|| format!("process description {}", path.display()));
+        return described(&text).with_context(|| format!("process description {}", path.display()));
     }
     if arguments.command.is_empty() {
         bail!(
@@ -52,8 +50,8 @@ fn process(
     let capabilities = arguments
         .cap
         .iter()
-        .map(|name| capability(name))
-        .collect::<anyhow::Result<_>>()?;
+        .filter_map(|name| capability(name))
+        .collect();
     let changes = ProcessChanges {
         args: arguments.command,
         terminal: arguments.tty,
@@ -67,6 +65,17 @@ fn process(
         selinux_label: arguments.process_label,
     };
     Ok(runtime.exec_process(id, changes)?)
+}
+
+/// A process description, which may leave the user out, as runc's reader allows: then it is root.
+fn described(text: &[u8]) -> anyhow::Result<Process> {
+    let mut document: serde_json::Value = serde_json::from_slice(text)?;
+    if let Some(process) = document.as_object_mut() {
+        process
+            .entry("user")
+            .or_insert_with(|| serde_json::json!({}));
+    }
+    Ok(serde_json::from_value(document)?)
 }
 
 fn user(text: &str) -> anyhow::Result<UserChange> {
@@ -86,13 +95,17 @@ fn user(text: &str) -> anyhow::Result<UserChange> {
     })
 }
 
-fn capability(name: &str) -> anyhow::Result<Capability> {
+/// A capability by its name; one this version does not know is warned of and left out, as in config.json.
+fn capability(name: &str) -> Option<Capability> {
     let upper = name.to_ascii_uppercase();
     let full = if upper.starts_with("CAP_") {
         upper
     } else {
         format!("CAP_{upper}")
     };
-    serde_json::from_value(serde_json::Value::from(full))
-        .with_context(|| format!("--cap: {name:?}"))
+    let known = serde_json::from_value(serde_json::Value::from(full)).ok();
+    if known.is_none() {
+        tracing::warn!("ignoring unknown capability {name:?} of --cap");
+    }
+    known
 }
