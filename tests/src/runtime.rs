@@ -22,6 +22,8 @@ pub struct Runtime {
     root: PathBuf,
     id: String,
     user: Option<u32>,
+    flags: Vec<OsString>,
+    session: Vec<(OsString, OsString)>,
 }
 
 impl Runtime {
@@ -33,7 +35,25 @@ impl Runtime {
             root,
             id: id.to_owned(),
             user: None,
+            flags: Vec::new(),
+            session: Vec::new(),
         }
+    }
+
+    /// The same with a flag in front of every command.
+    #[must_use]
+    pub fn flag(mut self, flag: &str) -> Self {
+        self.flags.push(flag.into());
+        self
+    }
+
+    /// The same with the variables that lead to the caller's session bus and runtime directory.
+    #[must_use]
+    pub fn in_session(mut self) -> Self {
+        let names = ["DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR"];
+        let set = names.map(|name| Some((name.into(), std::env::var_os(name)?)));
+        self.session = set.into_iter().flatten().collect();
+        self
     }
 
     /// The same, called by this user and group and no other group; when the test itself is not root, it is that user.
@@ -80,6 +100,7 @@ impl Runtime {
     pub fn bare(&self) -> Call {
         let mut call = Call::of(self.program.clone()).env(MARKER, &self.id);
         call.user = self.user;
+        call.environment.extend(self.session.iter().cloned());
         call
     }
 
@@ -87,6 +108,7 @@ impl Runtime {
     pub fn call<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Call {
         self.bare()
             .args([OsStr::new("--root"), self.root.as_os_str()])
+            .args(&self.flags)
             .args(arguments)
     }
 }

@@ -31,7 +31,7 @@ pub enum UserNamespaceError {
     #[error("joining the user namespace {path} needs root", path = .0.display())]
     Join(PathBuf),
     /// setgroups(2) is forbidden where the mappings were written without rights (user_namespaces(7)).
-    #[error("process.user.additionalGids cannot be set in a rootless container")]
+    #[error("cannot set any additional groups in a rootless container")]
     Groups,
     /// One id that is not the user's own: newuidmap(1) is only asked for more than one.
     #[error("mapping only the id {0}, which is not the user's own, is not supported without root")]

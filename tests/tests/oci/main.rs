@@ -45,6 +45,7 @@ mod run;
 mod seccomp;
 mod signals;
 mod stress;
+mod systemd;
 mod terminal;
 mod users;
 mod words;

@@ -203,8 +203,9 @@ fn groups_cannot_be_set_with_one_id_mapped() {
     scene
         .bundle
         .edit(|spec| spec["process"]["user"]["additionalGids"] = json!([10]));
-    let output = scene.create();
-    assert_ne!(output.status.code(), Some(0), "{output}");
+    scene
+        .create()
+        .fails_with("cannot set any additional groups in a rootless container");
 }
 
 #[test]
@@ -226,13 +227,15 @@ fn subordinate_ids_are_mapped() {
 }
 
 #[test]
-fn the_program_is_a_subordinate_user_with_groups() {
+fn the_program_is_a_subordinate_user() {
     let Some(first) = subordinate() else { return };
-    let mut scene = scene("id -u; id -g; id -G");
+    // not its groups: those of the caller stay, setgroups(2) being forbidden
+    let mut scene = scene("id -u; id -g");
     map(&mut scene, first);
-    let user = json!({ "uid": 33, "gid": 34, "additionalGids": [35, 36] });
-    scene.bundle.edit(|spec| spec["process"]["user"] = user);
-    scene.run().ok().stdout("33\n34\n34 35 36\n");
+    scene
+        .bundle
+        .edit(|spec| spec["process"]["user"] = json!({ "uid": 33, "gid": 34 }));
+    scene.run().ok().stdout("33\n34\n");
 }
 
 #[test]
