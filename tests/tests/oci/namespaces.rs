@@ -172,7 +172,7 @@ fn a_user_namespace_maps_the_users() {
 
 #[test]
 fn a_cgroup_namespace_hides_the_hosts_paths() {
-    let mut scene = Scene::sh("grep :pids: /proc/self/cgroup | cut -d: -f3");
+    let mut scene = Scene::sh("grep -m 1 -e :pids: -e ^0:: /proc/self/cgroup | cut -d: -f3");
     scene.bundle.namespace(json!({ "type": "cgroup" }));
     scene.run().ok().stdout("/\n");
 }
