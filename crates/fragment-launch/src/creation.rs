@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use fragment_cgroup::{Cgroup, CgroupError, Resources};
 use fragment_compose::{Composition, KernelVersion, Prepared, Residue};
 use fragment_sys::lock::FileLock;
 use libcontainer::container::builder::ContainerBuilder;
@@ -12,7 +13,7 @@ use libcontainer::syscall::syscall::SyscallType;
 
 use crate::bundle::Bundle;
 use crate::capture;
-use crate::cgroup::Cgroup;
+use crate::cgroup;
 use crate::delete;
 use crate::derived::Derived;
 use crate::error::LaunchError;
@@ -32,8 +33,9 @@ pub(crate) struct Creation {
     lock: Option<FileLock>,
     derived: Derived,
     options: CreateOptions,
-    /// Whether systemd is to make the cgroup.
-    pub(crate) systemd_cgroup: bool,
+    cgroup_owner: Option<u32>,
+    /// Whether there may be something of it to remove: before, a cgroup of that name is somebody else's.
+    cgroup_made: bool,
     seccomp: Option<LinuxSeccomp>,
     prepared: Option<Prepared>,
     /// Open until libcontainer has joined it.
@@ -48,16 +50,18 @@ impl Creation {
         bundle: &Bundle,
         options: &CreateOptions,
         derived: Derived,
+        cgroup: (Cgroup, Resources),
         extra: serde_json::Value,
     ) -> Result<Self, LaunchError> {
         let lock = place.reserve()?;
         Ok(Self {
-            record: new_record(bundle, options, &derived, extra),
+            record: new_record(bundle, options, &derived, cgroup, extra),
             place,
             lock: Some(lock),
             derived,
             options: options.clone(),
-            systemd_cgroup: false,
+            cgroup_owner: cgroup::owner(&bundle.spec),
+            cgroup_made: false,
             seccomp: None,
             prepared: None,
             user_namespace: None,
@@ -73,17 +77,15 @@ impl Creation {
     /// Makes everything ready for libcontainer. The record comes first: a later process has to find what is made after it.
     pub(crate) fn prepare(
         &mut self,
-        cgroup: &Cgroup,
         composition: Option<&Composition>,
         seccomp: Option<LinuxSeccomp>,
     ) -> Result<(), LaunchError> {
-        cgroup.check_unused()?;
-        self.record.cgroup = cgroup.directories().to_vec();
+        self.record.cgroup.check_unused()?;
         if let Some(composition) = composition {
             self.record.residue = composition.residue.clone();
         }
-        self.warn_of_device_rules();
         self.place.save(&self.record)?;
+        self.make_cgroup().map_err(LaunchError::ApplyCgroup)?;
         if let Some(composition) = composition {
             self.compose(composition)?;
         }
@@ -104,16 +106,17 @@ impl Creation {
         Ok(())
     }
 
-    /// libcontainer can apply device rules on cgroup v2 only by a feature that needs CAP_SYS_RESOURCE, and without it drops
-    /// them without a word.
-    fn warn_of_device_rules(&self) {
-        let linux = self.derived.spec.linux().as_ref();
-        let resources = linux.and_then(|linux| linux.resources().as_ref());
-        let any = resources
-            .and_then(|resources| resources.devices().as_ref())
-            .is_some_and(|devices| !devices.is_empty());
-        if any && Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-            tracing::warn!("linux.resources.devices is not applied on cgroup v2 yet");
+    /// Makes the cgroup and puts on it what the set-up of the container can stand.
+    fn make_cgroup(&mut self) -> Result<(), CgroupError> {
+        let Record {
+            cgroup, resources, ..
+        } = &mut self.record;
+        self.cgroup_made = true;
+        cgroup.create(resources)?;
+        cgroup.set_before(resources)?;
+        match self.cgroup_owner {
+            Some(owner) => cgroup.delegate(owner),
+            None => Ok(()),
         }
     }
 
@@ -143,6 +146,8 @@ impl Creation {
         )?;
         self.record.init =
             Some(Identity::of(pid).map_err(LaunchError::system("find the container's process"))?);
+        let limited = self.record.cgroup.set_after(&self.record.resources);
+        limited.map_err(LaunchError::ApplyCgroup)?;
         self.record.stage = Stage::Created;
         self.place.save(&self.record)?;
         announce(
@@ -158,11 +163,12 @@ impl Creation {
         Ok(pid)
     }
 
-    fn call_libcontainer(&self, console: Option<&Path>) -> Result<Container, LaunchError> {
+    fn call_libcontainer(&mut self, console: Option<&Path>) -> Result<Container, LaunchError> {
+        let entrances = self.record.cgroup.entrances(None, None);
+        cgroup::open(entrances.map_err(LaunchError::ApplyCgroup)?);
         let mark = capture::mark();
         tracing::debug!("nsexec container setup: by libcontainer");
         let _surroundings = Surroundings::calm();
-        let _joined = Cgroup::recorded(self.record.cgroup.clone()).join_rest()?;
         let mut builder = ContainerBuilder::new(self.place.id().to_owned(), SyscallType::default())
             .with_executor(self.executor())
             .with_preserved_fds(self.options.preserve_fds)
@@ -172,7 +178,6 @@ impl Creation {
             .map_err(|error| process_error(&error, &mark, Some(&self.derived.spec)))?;
         builder
             .as_init(self.place.ours())
-            .with_systemd(self.systemd_cgroup)
             .with_no_pivot(self.options.no_pivot)
             // the foreground loop is ours, and so is its terminal
             .with_detach(true)
@@ -215,6 +220,10 @@ impl Drop for Creation {
             hook::run_poststop(&self.record);
         }
         drop(self.prepared.take());
+        if self.cgroup_made && !self.record.cgroup.remove() {
+            tracing::warn!("clean up after a failed create: the cgroup is still in use");
+            return;
+        }
         if let Err(error) = self.place.remove() {
             tracing::warn!("clean up after a failed create: {error}");
         }
@@ -225,6 +234,7 @@ fn new_record(
     bundle: &Bundle,
     options: &CreateOptions,
     derived: &Derived,
+    (cgroup, resources): (Cgroup, Resources),
     extra: serde_json::Value,
 ) -> Record {
     Record {
@@ -236,7 +246,8 @@ fn new_record(
         owner: rustix::process::geteuid().as_raw(),
         stage: Stage::Creating,
         init: None,
-        cgroup: Vec::new(),
+        cgroup,
+        resources,
         no_new_keyring: options.no_new_keyring,
         poststart: derived.poststart.clone(),
         poststop: derived.poststop.clone(),

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use fragment_sys::lock::FileLock;
 
-use crate::cgroup::Cgroup;
 use crate::error::LaunchError;
 use crate::hook;
 use crate::id::ContainerId;
@@ -86,7 +85,7 @@ fn lock(place: &Place, force: bool) -> Result<FileLock, LaunchError> {
             return Ok(lock);
         }
         if let Ok(Some(record)) = place.load() {
-            Cgroup::recorded(record.cgroup).kill();
+            record.cgroup.kill();
         }
         if started.elapsed() > DEATH {
             return Err(LaunchError::Busy {
@@ -109,7 +108,7 @@ fn kill_init(record: &Record) -> Result<(), LaunchError> {
         && let Some(handle) = init.open().map_err(fail())?
     {
         handle.signal(SignalNumber::KILL.raw()).map_err(fail())?;
-        Cgroup::recorded(record.cgroup.clone()).kill();
+        record.cgroup.kill();
         if !handle.wait(DEATH).map_err(fail())? {
             return Err(unkillable(record));
         }
@@ -119,7 +118,7 @@ fn kill_init(record: &Record) -> Result<(), LaunchError> {
 
 /// Removes the cgroup, killing what is still in it.
 fn remove_cgroup(record: &Record) -> Result<(), LaunchError> {
-    if Cgroup::recorded(record.cgroup.clone()).remove() {
+    if record.cgroup.remove() {
         Ok(())
     } else {
         Err(unkillable(record))

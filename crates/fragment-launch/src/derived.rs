@@ -11,12 +11,12 @@ use std::os::fd::AsFd;
 use std::path::{Component, Path, PathBuf};
 
 use libcontainer::oci_spec::runtime::{
-    Hook, Linux, LinuxMemory, LinuxNamespace, LinuxNamespaceType, MountBuilder, Process,
-    Root as OciRoot, Spec,
+    Hook, Linux, LinuxNamespace, LinuxNamespaceType, MountBuilder, Process, Root as OciRoot, Spec,
 };
 use thiserror::Error;
 
 use crate::bundle::Bundle;
+use crate::cgroup::DERIVED_PATH;
 use crate::error::LaunchError;
 use crate::hook;
 use crate::identities::Root;
@@ -138,9 +138,6 @@ pub enum DeriveError {
         "config.json: linux.rootfsPropagation {0:?} is not one of shared, slave, private, unbindable"
     )]
     Propagation(String),
-    /// An OOM setting that libcontainer would drop without a word.
-    #[error("config.json: linux.resources.memory.disableOOMKiller is not supported")]
-    OomKiller,
     /// Hooks run through this very program, and this one does not serve them.
     #[error(
         "the bundle has hooks and this program does not serve them; start it with fragment-runc"
@@ -167,12 +164,8 @@ pub(crate) struct Derived {
 
 impl Derived {
     /// Checks the caller's specification and derives libcontainer's. `mount_point` is the directory an overlay will be
-    /// mounted on when there is one, `cgroup` the cgroup path.
-    pub(crate) fn new(
-        bundle: &Bundle,
-        mount_point: Option<&Path>,
-        cgroup: &Path,
-    ) -> Result<Self, DeriveError> {
+    /// mounted on when there is one.
+    pub(crate) fn new(bundle: &Bundle, mount_point: Option<&Path>) -> Result<Self, DeriveError> {
         let mut spec = bundle.spec.clone();
         if !spec.version().starts_with("1.") {
             return Err(DeriveError::Version(spec.version().clone()));
@@ -182,7 +175,7 @@ impl Derived {
         rules::check(&spec)?;
         normalise_names(&mut spec);
         let mut linux = spec.linux().clone().unwrap_or_else(empty_linux);
-        normalise_linux(&mut linux, cgroup)?;
+        normalise_linux(&mut linux)?;
         let scenery = Scenery {
             bundle: &bundle.dir,
             rootfs: &rootfs,
@@ -361,19 +354,14 @@ pub(crate) fn empty_linux() -> Linux {
     serde_json::from_str("{}").unwrap_or_default()
 }
 
-fn normalise_linux(linux: &mut Linux, cgroup: &Path) -> Result<(), DeriveError> {
-    let memory = linux
-        .resources()
-        .as_ref()
-        .and_then(|resources| resources.memory().as_ref());
-    if memory.and_then(LinuxMemory::disable_oom_killer) == Some(true) {
-        return Err(DeriveError::OomKiller);
-    }
+fn normalise_linux(linux: &mut Linux) -> Result<(), DeriveError> {
     if linux.mount_label().as_deref() == Some("") {
         linux.set_mount_label(None);
     }
     drop_personality_flags(linux);
-    linux.set_cgroups_path(Some(cgroup.to_owned()));
+    linux
+        .set_resources(None)
+        .set_cgroups_path(Some(PathBuf::from(DERIVED_PATH)));
     if let Some(propagation) = linux.rootfs_propagation().as_deref() {
         // the recursive names are what engines write; libcontainer knows the others, and always acts recursively
         let plain = match propagation {
@@ -484,7 +472,7 @@ mod tests {
     }
 
     fn derive(bundle: &Bundle, mount_point: Option<&Path>) -> Result<Derived, DeriveError> {
-        Derived::new(bundle, mount_point, Path::new("/c"))
+        Derived::new(bundle, mount_point)
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use fragment_cgroup::CgroupError;
 use fragment_compose::ComposeError;
 use thiserror::Error;
 
@@ -42,6 +43,12 @@ pub enum LaunchError {
     /// The overlay cannot be made ready.
     #[error(transparent)]
     Compose(#[from] ComposeError),
+    /// The container cannot have the cgroup or the limits it asks for.
+    #[error("unable to apply cgroup configuration")]
+    ApplyCgroup(#[source] CgroupError),
+    /// An operation on the cgroup.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
     /// The name is taken.
     #[error("container with given ID already exists: {id}")]
     Exists {
@@ -89,6 +96,12 @@ pub enum LaunchError {
         /// The name.
         id: String,
     },
+    /// resume of a container that is not paused.
+    #[error("container not paused: {id}")]
+    NotPaused {
+        /// The name.
+        id: String,
+    },
     /// libcontainer could not create the container or the process in it.
     #[error("unable to start container process")]
     Process {
@@ -106,16 +119,6 @@ pub enum LaunchError {
         /// How it failed.
         #[source]
         source: libcontainer::hooks::HookError,
-    },
-    /// The cgroup named by the bundle holds processes that are not ours.
-    #[error(
-        "container's cgroup {path} is not empty: {processes} process(es) found; give linux.cgroupsPath another value"
-    )]
-    CgroupInUse {
-        /// The cgroup's directory.
-        path: PathBuf,
-        /// How many processes.
-        processes: usize,
     },
     /// Asked for the systemd driver where that cannot work.
     #[error(

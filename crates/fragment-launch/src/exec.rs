@@ -199,10 +199,11 @@ impl Runtime {
             .map_err(LaunchError::system("open the container's namespaces"))?
             .ok_or_else(gone)?;
         let keyring = keyring(record.no_new_keyring, place.id());
+        let directories: Vec<PathBuf> = record.cgroup.directories().map(Path::to_owned).collect();
         let tenant = Tenant {
             executor: &FragmentExecutor::new(process, original.seccomp, keyring, None),
             namespaces,
-            admission: Admission::open(&record.cgroup, &options.cgroup)?,
+            admission: Admission::open(&directories, &options.cgroup)?,
             personality: original.personality,
             preserved: u32::try_from(options.preserve_fds).unwrap_or(0),
             record: &record,

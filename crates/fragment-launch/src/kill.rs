@@ -1,6 +1,7 @@
 //! Signals for a container.
 
-use crate::cgroup::Cgroup;
+use fragment_cgroup::Cgroup;
+
 use crate::error::LaunchError;
 use crate::id::ContainerId;
 use crate::process::Identity;
@@ -24,9 +25,8 @@ impl Runtime {
     ) -> Result<(), LaunchError> {
         let place = self.place(id);
         let record = place.load_complete()?;
-        let cgroup = Cgroup::recorded(record.cgroup.clone());
         if all {
-            return kill_all(&cgroup, signal);
+            return kill_all(&record.cgroup, signal);
         }
         let delivered = match (record.stage, record.init) {
             (Stage::Creating, _) | (_, None) => {
@@ -40,7 +40,7 @@ impl Runtime {
         }
         if signal == SignalNumber::KILL {
             // on cgroup v1 a frozen process does not notice
-            cgroup.thaw();
+            record.cgroup.thaw_quietly();
         }
         Ok(())
     }
@@ -67,7 +67,7 @@ fn kill_all(cgroup: &Cgroup, signal: SignalNumber) -> Result<(), LaunchError> {
         }
     }
     if signal == SignalNumber::KILL {
-        cgroup.thaw();
+        cgroup.thaw_quietly();
     }
     Ok(())
 }

@@ -28,6 +28,7 @@ mod diagnosis;
 mod dialogue;
 mod environment;
 mod error;
+mod events;
 mod exec;
 mod executor;
 pub mod features;
@@ -42,6 +43,7 @@ mod masks;
 mod mounts;
 mod namespaces;
 mod options;
+mod pause;
 mod privileges;
 mod process;
 mod program;
@@ -57,6 +59,7 @@ mod start;
 mod state;
 mod target;
 mod tenant;
+mod update;
 mod user_namespace;
 
 pub use admission::{AdmissionError, SubCgroupError, SubCgroups};
@@ -72,6 +75,11 @@ pub use signal::{SignalError, SignalNumber};
 pub use state::{ContainerState, Status};
 pub use tenant::TenantError;
 pub use user_namespace::UserNamespaceError;
+
+/// What a container may use and has used.
+pub mod resources {
+    pub use fragment_cgroup::{CgroupError, Notice, Resources, Stats, Watch};
+}
 
 /// The OCI runtime specification's types, as libcontainer reads them.
 pub mod oci {

@@ -1,6 +1,5 @@
 //! The processes of a container.
 
-use crate::cgroup::Cgroup;
 use crate::error::LaunchError;
 use crate::id::ContainerId;
 use crate::runtime::Runtime;
@@ -12,9 +11,6 @@ impl Runtime {
     /// When there is no container of that name.
     pub fn ps(&self, id: &ContainerId) -> Result<Vec<i32>, LaunchError> {
         let record = self.place(id).load_complete()?;
-        Ok(Cgroup::recorded(record.cgroup)
-            .processes()
-            .into_iter()
-            .collect())
+        Ok(record.cgroup.processes().into_iter().collect())
     }
 }

@@ -11,6 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fragment_cgroup::{Cgroup, Resources};
 use fragment_compose::Residue;
 use fragment_sys::lock::{FileLock, LockMode};
 use libcontainer::oci_spec::runtime::Hook;
@@ -53,7 +54,9 @@ pub(crate) struct Record {
     pub(crate) owner: u32,
     pub(crate) stage: Stage,
     pub(crate) init: Option<Identity>,
-    pub(crate) cgroup: Vec<PathBuf>,
+    pub(crate) cgroup: Cgroup,
+    /// The limits that hold; updates change them.
+    pub(crate) resources: Resources,
     pub(crate) no_new_keyring: bool,
     pub(crate) poststart: Vec<Hook>,
     pub(crate) poststop: Vec<Hook>,

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fragment_cgroup::{Resources, in_user_namespace};
 use fragment_compose::Composition;
 use libcontainer::oci_spec::runtime::{LinuxPersonality, LinuxSeccomp, Process, Spec};
 use rustix::fs::Mode;
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bundle::Bundle;
 use crate::capture;
-use crate::cgroup::{self, Cgroup};
+use crate::cgroup;
 use crate::console::Console;
 use crate::creation::Creation;
 use crate::derived::Derived;
@@ -32,6 +33,7 @@ const PROCESS: &str = "process.json";
 pub struct Runtime {
     root: PathBuf,
     systemd_cgroup: bool,
+    rootless: Option<bool>,
 }
 
 /// How a [`Runtime`] works.
@@ -41,6 +43,8 @@ pub struct RuntimeOptions {
     pub root: PathBuf,
     /// Whether systemd is to make the cgroups.
     pub systemd_cgroup: bool,
+    /// Whether a lack of rights over cgroups is expected; found out when not said.
+    pub rootless: Option<bool>,
 }
 
 /// How one container is created.
@@ -157,6 +161,7 @@ impl Runtime {
         Self {
             root,
             systemd_cgroup: options.systemd_cgroup,
+            rootless: options.rootless,
         }
     }
 
@@ -249,6 +254,12 @@ impl Runtime {
         }
     }
 
+    /// Without the machine's root rights: as an ordinary user, or as root of a user namespace, as rootless engines run it.
+    fn is_rootless(&self) -> bool {
+        let found = || !rustix::process::geteuid().is_root() || in_user_namespace();
+        self.rootless.unwrap_or_else(found)
+    }
+
     fn prepare(
         &self,
         bundle: &Bundle,
@@ -262,20 +273,16 @@ impl Runtime {
         check_preserved(options.preserve_fds)?;
         let place = self.place(&options.id);
         let linux = bundle.spec.linux().as_ref();
-        let named = linux.and_then(|linux| linux.cgroups_path().as_deref());
-        let cgroup_path = match named {
-            // slice:prefix:name, which only systemd's driver understands
-            Some(path) if self.systemd_cgroup => path.to_owned(),
-            named => cgroup::path_for(named, options.id.as_str()),
-        };
+        let cgroup = cgroup::place(&bundle.spec, &options.id, self.is_rootless())?;
+        let resources = Resources::of(cgroup::resources(&bundle.spec))?;
         // nothing to make: the bundle is complete
         let composition = composition.filter(|composition| !composition.residue.is_empty());
         let mount_point = composition.map(|_| place.mount_point());
-        let derived = Derived::new(bundle, mount_point.as_deref(), &cgroup_path)?;
-        let mut creation = Creation::reserve(place, bundle, options, derived, extra)?;
-        creation.systemd_cgroup = self.systemd_cgroup;
+        let derived = Derived::new(bundle, mount_point.as_deref())?;
+        let cgroup = (cgroup, resources);
+        let mut creation = Creation::reserve(place, bundle, options, derived, cgroup, extra)?;
         let seccomp = linux.and_then(|linux| linux.seccomp().clone());
-        creation.prepare(&Cgroup::at(&cgroup_path)?, composition, seccomp)?;
+        creation.prepare(composition, seccomp)?;
         Ok(creation)
     }
 }
@@ -345,14 +352,7 @@ pub(crate) fn check_preserved(count: i32) -> Result<(), LaunchError> {
 }
 
 fn check_systemd() -> Result<(), LaunchError> {
-    // sd_booted(3)
-    let booted = Path::new("/run/systemd/system").is_dir();
-    let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
-    if booted && unified {
-        Ok(())
-    } else {
-        Err(LaunchError::NoSystemd)
-    }
+    Err(LaunchError::NoSystemd)
 }
 
 /// Tells the caller which process it is.

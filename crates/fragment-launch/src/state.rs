@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cgroup::Cgroup;
 use crate::error::LaunchError;
 use crate::id::ContainerId;
 use crate::record::{Place, Record, Stage};
@@ -126,10 +125,8 @@ pub(crate) fn status_of(place: &Place, record: &Record) -> Result<Status, Launch
 pub(crate) fn settled_status(record: &Record) -> Status {
     let alive = record.init.is_some_and(crate::process::Identity::is_alive);
     match record.stage {
+        Stage::Created | Stage::Started if alive && record.cgroup.is_frozen() => Status::Paused,
         Stage::Created if alive => Status::Created,
-        Stage::Started if alive && Cgroup::recorded(record.cgroup.clone()).is_frozen() => {
-            Status::Paused
-        }
         Stage::Started if alive => Status::Running,
         _ => Status::Stopped,
     }

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use fragment::Settings;
 use fragment::launch::RuntimeOptions;
-pub(crate) use fragment::launch::oci::{Capability, Process};
+pub(crate) use fragment::launch::oci::{Capability, LinuxResources, Process};
+pub(crate) use fragment::launch::resources::{Notice, Resources};
 pub(crate) use fragment::launch::{
     BeginError, Bundle, ContainerId, ContainerState, CreateOptions, ErrorEvents, ExecOptions,
-    ProcessChanges, Runtime, SignalNumber, SubCgroups, UserChange, features,
+    ProcessChanges, Runtime, SignalNumber, Status, SubCgroups, UserChange, features,
 };
 
 use crate::arguments::Global;
@@ -43,6 +44,7 @@ pub(crate) fn open(global: &Global) -> anyhow::Result<fragment::Runtime> {
     let launch = Runtime::new(RuntimeOptions {
         root,
         systemd_cgroup: global.systemd_cgroup,
+        rootless: truth(&global.rootless),
     });
     Ok(fragment::Runtime::new(launch, Settings::from_environment()))
 }
@@ -69,6 +71,15 @@ fn kept(root: PathBuf) -> anyhow::Result<PathBuf> {
     fs::set_permissions(&root, Permissions::from_mode(0o1700))
         .with_context(|| format!("set the sticky bit of {}", root.display()))?;
     Ok(root)
+}
+
+/// A truth value as Go reads it; `auto` is none.
+fn truth(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
 }
 
 /// Whether this is a user without rights over the machine: one that is not root, or root of a user namespace, unless it says

@@ -64,6 +64,7 @@ pub fn run(settings: &Settings, task: &Task, policy: Policy) -> Result<i32, RunE
     }
     let tasks = settings.state.join("tasks");
     let launch = fragment_launch::Runtime::new(RuntimeOptions {
+        rootless: None,
         root: settings.state.join("containers"),
         systemd_cgroup: false,
     });

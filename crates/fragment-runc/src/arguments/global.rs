@@ -28,7 +28,7 @@ pub(crate) struct Global {
     /// have systemd make the cgroups; expects linux.cgroupsPath to be of the form "slice:prefix:name"
     #[arg(long)]
     pub(crate) systemd_cgroup: bool,
-    /// ignored: what root rights there are is found out (true, false or auto)
+    /// whether a lack of rights over cgroups is expected (true, false or auto)
     #[arg(long, default_value = "auto")]
     pub(crate) rootless: String,
     /// print the version

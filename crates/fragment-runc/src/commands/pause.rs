@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
-
 use crate::arguments::IdArguments;
 use crate::runtime::Runtime;
 
-pub(crate) fn pause(_runtime: &Runtime, _arguments: &IdArguments) -> anyhow::Result<ExitCode> {
-    bail!("pause is not supported yet");
+pub(crate) fn pause(runtime: &Runtime, arguments: &IdArguments) -> anyhow::Result<ExitCode> {
+    runtime.pause(&arguments.id.parse()?)?;
+    Ok(ExitCode::SUCCESS)
 }

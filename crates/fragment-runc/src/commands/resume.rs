@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
-
 use crate::arguments::IdArguments;
 use crate::runtime::Runtime;
 
-pub(crate) fn resume(_runtime: &Runtime, _arguments: &IdArguments) -> anyhow::Result<ExitCode> {
-    bail!("resume is not supported yet");
+pub(crate) fn resume(runtime: &Runtime, arguments: &IdArguments) -> anyhow::Result<ExitCode> {
+    runtime.resume(&arguments.id.parse()?)?;
+    Ok(ExitCode::SUCCESS)
 }
