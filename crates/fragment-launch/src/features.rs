@@ -2,13 +2,15 @@
 
 use serde_json::{Value, json};
 
+use crate::state::OCI_VERSION as SPEC_VERSION;
+
 /// Namespaces a container can have.
 const NAMESPACES: [&str; 8] = [
     "cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts",
 ];
 
-/// Mount options that take effect.
-const MOUNT_OPTIONS: [&str; 52] = [
+/// Mount options the runtime itself knows; all others are the file system's.
+const MOUNT_OPTIONS: [&str; 61] = [
     "async",
     "atime",
     "bind",
@@ -17,15 +19,20 @@ const MOUNT_OPTIONS: [&str; 52] = [
     "diratime",
     "dirsync",
     "exec",
+    "idmap",
+    "lazytime",
+    "loud",
     "mand",
     "noatime",
     "nodev",
     "nodiratime",
     "noexec",
+    "nolazytime",
     "nomand",
     "norelatime",
     "nostrictatime",
     "nosuid",
+    "nosymfollow",
     "notmpcopyup",
     "private",
     "ratime",
@@ -35,6 +42,7 @@ const MOUNT_OPTIONS: [&str; 52] = [
     "relatime",
     "remount",
     "rexec",
+    "ridmap",
     "rnoatime",
     "rnodev",
     "rnodiratime",
@@ -56,10 +64,13 @@ const MOUNT_OPTIONS: [&str; 52] = [
     "runbindable",
     "rw",
     "shared",
+    "silent",
     "slave",
     "strictatime",
     "suid",
+    "symfollow",
     "sync",
+    "tmpcopyup",
     "unbindable",
 ];
 
@@ -130,7 +141,36 @@ const CAPABILITIES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
-/// The `features` document (runtime-spec, features.md).
+/// What the oldest libseccomp knows that is linked (2.5).
+const SECCOMP_ARCHITECTURES: [&str; 18] = [
+    "SCMP_ARCH_AARCH64",
+    "SCMP_ARCH_ARM",
+    "SCMP_ARCH_MIPS",
+    "SCMP_ARCH_MIPS64",
+    "SCMP_ARCH_MIPS64N32",
+    "SCMP_ARCH_MIPSEL",
+    "SCMP_ARCH_MIPSEL64",
+    "SCMP_ARCH_MIPSEL64N32",
+    "SCMP_ARCH_PARISC",
+    "SCMP_ARCH_PPC",
+    "SCMP_ARCH_PPC64",
+    "SCMP_ARCH_PPC64LE",
+    "SCMP_ARCH_RISCV64",
+    "SCMP_ARCH_S390",
+    "SCMP_ARCH_S390X",
+    "SCMP_ARCH_X32",
+    "SCMP_ARCH_X86",
+    "SCMP_ARCH_X86_64",
+];
+
+const SECCOMP_FLAGS: [&str; 4] = [
+    "SECCOMP_FILTER_FLAG_LOG",
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+    "SECCOMP_FILTER_FLAG_TSYNC",
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+];
+
+/// The `features` document (runtime-spec, features.md). What it claims is tried by the tests `features::*` of `tests/`.
 #[must_use]
 pub fn document() -> Value {
     let capabilities: Vec<String> = CAPABILITIES
@@ -139,7 +179,7 @@ pub fn document() -> Value {
         .collect();
     json!({
         "ociVersionMin": "1.0.0",
-        "ociVersionMax": "1.2.1",
+        "ociVersionMax": SPEC_VERSION,
         "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
         "mountOptions": MOUNT_OPTIONS.as_slice(),
         "linux": {
@@ -150,22 +190,79 @@ pub fn document() -> Value {
                 "enabled": true,
                 "actions": SECCOMP_ACTIONS.as_slice(),
                 "operators": SECCOMP_OPERATORS.as_slice(),
-                "archs": ["SCMP_ARCH_X86", "SCMP_ARCH_X86_64", "SCMP_ARCH_X32", "SCMP_ARCH_ARM", "SCMP_ARCH_AARCH64"],
-                "knownFlags": [
-                    "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC",
-                    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
-                ],
-                "supportedFlags": [
-                    "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"
-                ]
+                "archs": SECCOMP_ARCHITECTURES.as_slice(),
+                "knownFlags": SECCOMP_FLAGS.as_slice(),
+                "supportedFlags": SECCOMP_FLAGS.as_slice()
             },
             "apparmor": { "enabled": true },
             "selinux": { "enabled": false },
             "intelRdt": { "enabled": true },
-            "mountExtensions": { "idmap": { "enabled": false } },
+            "memoryPolicy": { "modes": [], "flags": [] },
+            "mountExtensions": { "idmap": { "enabled": true } },
             "netDevices": { "enabled": true }
         },
-        "annotations": {},
+        "annotations": annotations(),
         "potentiallyUnsafeConfigAnnotations": ["dev.fragment."]
     })
+}
+
+/// What this runtime has beyond others, and the versions of what it is made of.
+fn annotations() -> Value {
+    json!({
+        "dev.fragment.version": env!("CARGO_PKG_VERSION"),
+        // a bundle that lacks files gets them from components below its root; dev.fragment.* annotations steer that
+        "dev.fragment.compose": "true",
+        "dev.fragment.checkpoint.enabled": "false",
+        "io.github.seccomp.libseccomp.version": libseccomp()
+    })
+}
+
+/// The version that is linked.
+fn libseccomp() -> String {
+    libseccomp::ScmpVersion::current().map_or_else(|_| "unknown".to_owned(), |it| it.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libcontainer::oci_spec::runtime::{
+        Arch, Capability, LinuxNamespaceType, LinuxSeccompAction, LinuxSeccompFilterFlag,
+        LinuxSeccompOperator,
+    };
+    use serde::de::DeserializeOwned;
+
+    fn known<T: DeserializeOwned>(names: &[&str]) {
+        for name in names {
+            let value = Value::from(*name);
+            assert!(serde_json::from_value::<T>(value).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_name_is_one_that_config_json_may_hold() {
+        known::<LinuxNamespaceType>(&NAMESPACES);
+        known::<LinuxSeccompAction>(&SECCOMP_ACTIONS);
+        known::<LinuxSeccompOperator>(&SECCOMP_OPERATORS);
+        known::<LinuxSeccompFilterFlag>(&SECCOMP_FLAGS);
+        known::<Arch>(&SECCOMP_ARCHITECTURES);
+        for name in CAPABILITIES {
+            let value = Value::from(format!("CAP_{name}"));
+            assert!(
+                serde_json::from_value::<Capability>(value).is_ok(),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn lists_are_in_order_and_hold_nothing_twice() {
+        for list in [
+            &MOUNT_OPTIONS[..],
+            &SECCOMP_ARCHITECTURES,
+            &SECCOMP_ACTIONS,
+            &NAMESPACES,
+        ] {
+            assert!(list.is_sorted_by(|a, b| a < b), "{list:?}");
+        }
+    }
 }

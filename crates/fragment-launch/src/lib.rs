@@ -72,7 +72,7 @@ pub use id::{ContainerId, IdError};
 pub use runtime::{CreateOptions, Runtime, RuntimeOptions};
 pub use scheduling::SchedulingError;
 pub use signal::{SignalError, SignalNumber};
-pub use state::{ContainerState, Status};
+pub use state::{ContainerState, OCI_VERSION, Status};
 pub use tenant::TenantError;
 pub use user_namespace::UserNamespaceError;
 

@@ -85,8 +85,8 @@ pub struct ContainerState {
     pub owner: String,
 }
 
-/// Version of the specification the state document follows.
-pub(crate) const OCI_VERSION: &str = "1.2.1";
+/// Version of the specification this runtime follows.
+pub const OCI_VERSION: &str = "1.3.0";
 
 impl Runtime {
     /// The state of a container.

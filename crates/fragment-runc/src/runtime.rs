@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use fragment::Settings;
+pub(crate) use fragment::launch::OCI_VERSION as SPEC_VERSION;
 use fragment::launch::RuntimeOptions;
 pub(crate) use fragment::launch::oci::{Capability, LinuxResources, Process};
 pub(crate) use fragment::launch::resources::{Notice, Resources};
@@ -16,9 +17,6 @@ pub(crate) use fragment::launch::{
 };
 
 use crate::arguments::Global;
-
-/// Version of the runtime specification this follows.
-pub(crate) const SPEC_VERSION: &str = "1.2.1";
 
 /// The state directory's own name.
 const NAME: &str = "fragment-runc";

@@ -27,6 +27,7 @@ mod descriptors;
 mod engines;
 mod exec;
 mod failures;
+mod features;
 mod filesystem;
 mod foreground;
 mod golden;
