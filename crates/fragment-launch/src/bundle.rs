@@ -89,13 +89,11 @@ impl Bundle {
         })?;
         let spec = match serde_json::from_slice(&text) {
             Ok(spec) => spec,
-            Err(error) => {
-                without_unknown_capabilities(&text).ok_or_else(|| BundleError::Parse {
-                    key: key_at(&text, error.line(), error.column()),
-                    path: path.clone(),
-                    source: error,
-                })?
-            }
+            Err(error) => adapted(&text).ok_or_else(|| BundleError::Parse {
+                key: key_at(&text, error.line(), error.column()),
+                path: path.clone(),
+                source: error,
+            })?,
         };
         Ok(Self { dir, spec })
     }
@@ -110,24 +108,54 @@ impl Bundle {
     }
 }
 
-/// The specification without capabilities this runtime does not know: they are to be warned of, not to be an error
-/// (config.md, "capabilities"). `None` when it is not readable then either.
-fn without_unknown_capabilities(text: &[u8]) -> Option<Spec> {
+/// A specification that is one, though not for its reader here: `None` when it is not readable then either.
+fn adapted(text: &[u8]) -> Option<Spec> {
     let mut document: Value = serde_json::from_slice(text).ok()?;
-    let sets = document
-        .get_mut("process")?
-        .get_mut("capabilities")?
-        .as_object_mut()?;
-    for (set, names) in sets {
-        names.as_array_mut()?.retain(|name| {
-            let known = serde_json::from_value::<Capability>(name.clone()).is_ok();
-            if !known {
-                tracing::warn!("ignoring unknown capability {name} in process.capabilities.{set}");
-            }
-            known
-        });
-    }
+    adapt_process(document.get_mut("process")?);
     serde_json::from_value(document).ok()
+}
+
+/// Puts a process into the form oci-spec reads:
+///
+/// * the user may be missing and is root then, as for Go's reader;
+/// * capabilities that are not known are warned of and no error (config.md, "capabilities");
+/// * two flags of the scheduler have other names in the specification (config.md, "scheduler").
+pub(crate) fn adapt_process(process: &mut Value) {
+    let Some(process) = process.as_object_mut() else {
+        return;
+    };
+    process
+        .entry("user")
+        .or_insert_with(|| serde_json::json!({ "uid": 0, "gid": 0 }));
+    if let Some(sets) = process
+        .get_mut("capabilities")
+        .and_then(Value::as_object_mut)
+    {
+        for (set, names) in sets {
+            let Some(names) = names.as_array_mut() else {
+                continue;
+            };
+            names.retain(|name| {
+                let known = serde_json::from_value::<Capability>(name.clone()).is_ok();
+                if !known {
+                    tracing::warn!(
+                        "ignoring unknown capability {name} in process.capabilities.{set}"
+                    );
+                }
+                known
+            });
+        }
+    }
+    let flags = process
+        .get_mut("scheduler")
+        .and_then(|scheduler| scheduler.get_mut("flags"));
+    for flag in flags.and_then(Value::as_array_mut).into_iter().flatten() {
+        match flag.as_str() {
+            Some("SCHED_FLAG_RESET_ON_FORK") => *flag = "SCHED_RESET_ON_FORK".into(),
+            Some("SCHED_FLAG_DL_OVERRUN") => *flag = "SCHED_FLAG_D_L_OVERRUN".into(),
+            _ => {}
+        }
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, BundleError> {
@@ -243,6 +271,18 @@ mod tests {
         );
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert!(source.contains("line 3"), "{source}");
+    }
+
+    #[test]
+    fn what_the_specification_names_otherwise_is_read() {
+        let config = r#"{"ociVersion":"1.2.0","process":{"cwd":"/","args":["x"],
+            "capabilities":{"bounding":["CAP_KILL","CAP_NOSUCH"]},
+            "scheduler":{"policy":"SCHED_RR","flags":["SCHED_FLAG_RESET_ON_FORK","SCHED_FLAG_DL_OVERRUN"]}}}"#;
+        let bundle = load(config).unwrap();
+        let process = bundle.spec.process().as_ref().unwrap();
+        assert_eq!(process.user().uid(), 0);
+        let scheduler = process.scheduler().as_ref().unwrap();
+        assert_eq!(scheduler.flags().as_ref().unwrap().len(), 2);
     }
 
     #[test]

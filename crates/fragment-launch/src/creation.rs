@@ -54,6 +54,10 @@ impl Creation {
         extra: serde_json::Value,
     ) -> Result<Self, LaunchError> {
         let lock = place.reserve()?;
+        let mut derived = derived;
+        if options.no_pivot {
+            derived.without_pivot();
+        }
         Ok(Self {
             record: new_record(bundle, options, &derived, cgroup, extra),
             place,

@@ -193,6 +193,7 @@ impl Derived {
         let mut root = spec.root().clone().unwrap_or_default();
         mounts.after.masks = take_masks(&mut root, &mut linux);
         root.set_path(mount_point.map_or(rootfs, Path::to_owned));
+        let inside = root.path().clone();
         linux.set_devices(Some(mounts.devices));
         let notifying = linux.seccomp().clone().filter(seccomp::notifies);
         if let Some(filter) = linux.seccomp() {
@@ -205,7 +206,7 @@ impl Derived {
         spec.set_root(Some(root))
             .set_mounts(Some(mounts.list))
             .set_linux(Some(linux))
-            .set_hooks(hook::wrapped(&hooks, &bundle.dir)?)
+            .set_hooks(hook::wrapped(&hooks, &bundle.dir, &inside)?)
             .set_process(Some(stripped(&process, notifying)));
         Ok(Self {
             spec,
@@ -215,6 +216,15 @@ impl Derived {
             poststop: hooks.poststop().clone().unwrap_or_default(),
             after_mounts: mounts.after,
         })
+    }
+
+    /// Prepares for a root that is entered without pivot_root(2).
+    pub(crate) fn without_pivot(&mut self) {
+        let Some(root) = self.spec.root().as_ref().map(|root| root.path().clone()) else {
+            return;
+        };
+        let hooks = hook::hiding(self.spec.hooks().clone(), &root);
+        self.spec.set_hooks(Some(hooks));
     }
 
     /// Opens the sources of mounts and devices that are left to our executor, with the rights and in the namespaces of this

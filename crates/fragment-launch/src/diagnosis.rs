@@ -52,6 +52,9 @@ pub(crate) fn explain(message: &str, spec: &Spec) -> Option<String> {
     if message.contains("seccomp notify listener path") {
         return missing_agent(spec);
     }
+    if let Some(explained) = network_devices(message, spec) {
+        return Some(explained);
+    }
     let (_, dump) = message.split_once("failed to mount Mount { destination: \"")?;
     let (destination, rest) = dump.split_once('"')?;
     let mount = spec
@@ -80,7 +83,18 @@ fn failed_hook(message: &str) -> Option<String> {
         None => String::new(),
     });
     let stage = format!("{first}{}", rest.collect::<String>());
-    Some(format!("error running {stage} hook: {cause}"))
+    Some(format!("error running {stage} hook: {}", ending(cause)))
+}
+
+/// How a hook ended, in the words of Go's os/exec.
+fn ending(cause: &str) -> String {
+    if let Some((_, code)) = cause.split_once("exited with non-zero exit code: ") {
+        return format!("error running hook: exit status {code}");
+    }
+    if cause.contains("due to a timeout") {
+        return "hook ran past specified timeout".to_owned();
+    }
+    cause.to_owned()
 }
 
 /// Nobody listens where a filter's listener is to be sent, in runc's words.
@@ -164,6 +178,21 @@ fn try_filesystem(kind: &str, mount: &Mount) -> Result<(), String> {
                 told => format!("{} ({told})", words(&errno.into())),
             }
         })
+}
+
+/// The answer of rtnetlink(7) is told as a number and without what it is about.
+fn network_devices(message: &str, spec: &Spec) -> Option<String> {
+    let (_, number) = message.split_once("Netlink error: -")?;
+    let digits = number.split(|character: char| !character.is_ascii_digit());
+    let errno = io::Error::from_raw_os_error(digits.into_iter().next()?.parse().ok()?);
+    let devices = spec.linux().as_ref()?.net_devices().as_ref()?;
+    let mut names: Vec<&str> = devices.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    Some(format!(
+        "move network device {} into the container: {}",
+        names.join(", "),
+        words(&errno)
+    ))
 }
 
 fn missing_sysctl(spec: &Spec) -> Option<String> {

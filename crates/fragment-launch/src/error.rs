@@ -17,6 +17,7 @@ use crate::deferred::DeferredError;
 use crate::derived::DeriveError;
 use crate::dev::DevError;
 use crate::diagnosis;
+use crate::hook_run::HookError;
 use crate::state::Status;
 use crate::tenant::TenantError;
 use crate::user_namespace::UserNamespaceError;
@@ -118,7 +119,7 @@ pub enum LaunchError {
         path: PathBuf,
         /// How it failed.
         #[source]
-        source: libcontainer::hooks::HookError,
+        source: HookError,
     },
     /// Asked for the systemd driver where that cannot work.
     #[error(

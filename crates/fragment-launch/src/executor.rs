@@ -31,6 +31,7 @@ use crate::deferred::{self, DeferredError};
 use crate::dev::DevError;
 use crate::diagnosis::{chain, words};
 use crate::environment;
+use crate::hook_run::{self, HookError, Stderr};
 use crate::masks::MaskError;
 use crate::mounts::AfterMounts;
 use crate::namespaces::JoinError;
@@ -113,8 +114,8 @@ pub(crate) enum StepError {
     Seccomp(SeccompError),
     #[error("set capabilities: {0}")]
     Capabilities(libcontainer::syscall::SyscallError),
-    #[error("error running hook (startContainer): {0}")]
-    Hook(libcontainer::hooks::HookError),
+    #[error("error running startContainer hook #{index}: {}", chain(.source))]
+    Hook { index: usize, source: HookError },
     #[error(transparent)]
     Join(#[from] JoinError),
     #[error(transparent)]
@@ -149,7 +150,7 @@ impl FragmentExecutor {
 
     fn prepare(&self, passed: &[(String, String)]) -> Result<Found, StepError> {
         if let Some(init) = &self.init {
-            init.prepare()?;
+            init.prepare(self.process.cwd())?;
         }
         if let Some(name) = &self.keyring {
             join_keyring(name)?;
@@ -344,7 +345,7 @@ impl Executor for FragmentExecutor {
 }
 
 impl Init {
-    fn prepare(&self) -> Result<(), StepError> {
+    fn prepare(&self, directory: &Path) -> Result<(), StepError> {
         let after = &self.after_mounts;
         if let Some(dev) = &after.dev {
             dev.put_back().map_err(StepError::Dev)?;
@@ -383,6 +384,8 @@ impl Init {
                 source,
             })?;
         }
+        // Images name a WORKDIR that no layer holds. Made while the root can be written; what cannot be made is told on entering.
+        let _ = deferred::make_directories(directory);
         after.masks.apply().map_err(StepError::Mask)
     }
 
@@ -393,19 +396,16 @@ impl Init {
         let mut state = self.state.clone();
         // in the container's own PID namespace, where the hook runs
         state.pid = i32::try_from(std::process::id()).ok();
-        let variables = environment
+        let variables: Vec<_> = environment
             .iter()
             .filter_map(|entry| entry.split_once('='))
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .map(|(name, value)| (name.into(), value.into()))
             .collect();
-        libcontainer::hooks::run_hooks(
-            Some(&self.start_container),
-            Some(&state),
-            None,
-            None,
-            Some(&variables),
-        )
-        .map_err(StepError::Hook)
+        for (index, hook) in self.start_container.iter().enumerate() {
+            hook_run::run(hook, &state, &variables, Stderr::Callers)
+                .map_err(|source| StepError::Hook { index, source })?;
+        }
+        Ok(())
     }
 }
 

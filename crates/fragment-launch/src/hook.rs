@@ -19,10 +19,16 @@ use thiserror::Error;
 
 use crate::derived::DeriveError;
 use crate::error::LaunchError;
+use crate::hidden;
+use crate::hook_run::{self, HookError, Stderr};
 use crate::record::Record;
 
 /// `argv[0]` of this program when it is to become a hook.
 const NAME: &str = "fragment-hook";
+/// What its first argument says: a hook of the runtime's namespaces, one of the container's, or no hook at all.
+const OUTSIDE: &str = "outside";
+const INSIDE: &str = "inside";
+const HIDE: &str = "hide";
 /// A state is a few hundred bytes and its annotations.
 const LARGEST_STATE: u64 = 4 << 20;
 
@@ -41,6 +47,18 @@ pub enum HookStartError {
     /// Reading it, or passing it on.
     #[error("pass the container's state on")]
     Pass(#[source] io::Error),
+    /// The directory a hook runs in.
+    #[error("change to {path} for a hook", path = .path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// The errno.
+        #[source]
+        source: io::Error,
+    },
+    /// Before a container without pivot_root: what the host shows of itself.
+    #[error("hide the host's proc and sysfs")]
+    Hide(#[source] io::Error),
     /// The hook's program.
     #[error("execute hook {path}", path = .path.display())]
     Execute {
@@ -64,14 +82,40 @@ pub fn serve() -> Result<(), HookStartError> {
     if arguments.next().is_none_or(|name| name != NAME) {
         return Ok(());
     }
-    let bundle = PathBuf::from(arguments.next().ok_or(HookStartError::Usage)?);
-    let path = PathBuf::from(arguments.next().ok_or(HookStartError::Usage)?);
-    Err(become_hook(&bundle, path, arguments.collect()))
+    let mut next = || arguments.next().ok_or(HookStartError::Usage);
+    let place = next()?;
+    let bundle = PathBuf::from(next()?);
+    let directory = PathBuf::from(next()?);
+    let path = PathBuf::from(next()?);
+    if place == HIDE {
+        hidden::hide_host(&directory).map_err(HookStartError::Hide)?;
+        process::exit_now(0);
+    }
+    let inside = place == INSIDE;
+    Err(become_hook(
+        &bundle,
+        &directory,
+        inside,
+        path,
+        arguments.collect(),
+    ))
 }
 
-fn become_hook(bundle: &Path, path: PathBuf, arguments: Vec<OsString>) -> HookStartError {
-    if let Err(error) = replace_state(bundle) {
+fn become_hook(
+    bundle: &Path,
+    directory: &Path,
+    inside: bool,
+    path: PathBuf,
+    arguments: Vec<OsString>,
+) -> HookStartError {
+    if let Err(error) = replace_state(bundle, inside) {
         return error;
+    }
+    if let Err(errno) = rustix::process::chdir(directory) {
+        return HookStartError::Directory {
+            path: directory.to_owned(),
+            source: errno.into(),
+        };
     }
     let text = |value: OsString| CString::new(value.into_vec()).unwrap_or_default();
     let program = text(path.clone().into_os_string());
@@ -89,7 +133,7 @@ fn become_hook(bundle: &Path, path: PathBuf, arguments: Vec<OsString>) -> HookSt
 
 /// Reads the state from stdin and puts one with the caller's bundle there. The process stays the same one, so libcontainer's
 /// time-out still ends it.
-fn replace_state(bundle: &Path) -> Result<(), HookStartError> {
+fn replace_state(bundle: &Path, inside: bool) -> Result<(), HookStartError> {
     let mut text = Vec::new();
     io::stdin()
         .take(LARGEST_STATE)
@@ -98,6 +142,11 @@ fn replace_state(bundle: &Path) -> Result<(), HookStartError> {
     let mut state: serde_json::Value =
         serde_json::from_slice(&text).map_err(HookStartError::State)?;
     state["bundle"] = serde_json::Value::from(bundle.to_string_lossy().into_owned());
+    if inside {
+        // the container's first process, by its number in its own PID namespace, where the hook runs
+        let first = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
+        state["pid"] = serde_json::Value::from(first);
+    }
     let passed = || -> io::Result<()> {
         let memory = rustix::fs::memfd_create("fragment-state", MemfdFlags::CLOEXEC)?;
         let mut file = File::from(memory);
@@ -110,21 +159,26 @@ fn replace_state(bundle: &Path) -> Result<(), HookStartError> {
 }
 
 /// The hooks libcontainer is to run, each through this program; `None` when there are none, which saves it a round trip.
-pub(crate) fn wrapped(hooks: &Hooks, bundle: &Path) -> Result<Option<Hooks>, DeriveError> {
-    let wrap = |hooks: &Option<Vec<Hook>>| {
+/// Hooks of the runtime's namespaces run in the bundle, those of the container's in its root, as with runc.
+pub(crate) fn wrapped(
+    hooks: &Hooks,
+    bundle: &Path,
+    rootfs: &Path,
+) -> Result<Option<Hooks>, DeriveError> {
+    let wrap = |hooks: &Option<Vec<Hook>>, place: &str, directory: &Path| {
         hooks.as_ref().map(|hooks| {
             hooks
                 .iter()
-                .map(|hook| wrapped_hook(hook, bundle))
+                .map(|hook| wrapped_hook(hook, [place.as_ref(), bundle, directory]))
                 .collect::<Vec<Hook>>()
         })
     };
     // the specification calls prestart deprecated; docker still uses nothing else
     #[allow(deprecated)]
     let (prestart, create_runtime, create_container) = (
-        wrap(hooks.prestart()),
-        wrap(hooks.create_runtime()),
-        wrap(hooks.create_container()),
+        wrap(hooks.prestart(), OUTSIDE, bundle),
+        wrap(hooks.create_runtime(), OUTSIDE, bundle),
+        wrap(hooks.create_container(), INSIDE, rootfs),
     );
     let any = [&prestart, &create_runtime, &create_container]
         .into_iter()
@@ -144,13 +198,27 @@ pub(crate) fn wrapped(hooks: &Hooks, bundle: &Path) -> Result<Option<Hooks>, Der
     Ok(Some(wrapped))
 }
 
-fn wrapped_hook(hook: &Hook, bundle: &Path) -> Hook {
+/// One step more after the createContainer hooks: without pivot_root(2) the host's mounts stay below the container's root, and
+/// a proc or sysfs that nothing is masked in lets a user namespace mount an unmasked one (mount_too_revealing() in the kernel).
+pub(crate) fn hiding(hooks: Option<Hooks>, rootfs: &Path) -> Hooks {
+    let hide = Hook::default();
+    let mut hide = wrapped_hook(&hide, [HIDE.as_ref(), rootfs, rootfs]);
+    hide.set_env(Some(Vec::new()));
+    let mut hooks = hooks.unwrap_or_else(|| {
+        // Hooks::default() is empty
+        Hooks::default()
+    });
+    let mut inside = hooks.create_container().clone().unwrap_or_default();
+    inside.push(hide);
+    hooks.set_create_container(Some(inside));
+    hooks
+}
+
+fn wrapped_hook(hook: &Hook, places: [&Path; 3]) -> Hook {
     let path = hook.path().to_string_lossy().into_owned();
-    let mut arguments = vec![
-        NAME.to_owned(),
-        bundle.to_string_lossy().into_owned(),
-        path.clone(),
-    ];
+    let mut arguments = vec![NAME.to_owned()];
+    arguments.extend(places.map(|place| place.to_string_lossy().into_owned()));
+    arguments.push(path.clone());
     match hook
         .args()
         .as_ref()
@@ -204,20 +272,13 @@ pub(crate) fn run_poststop(record: &Record) {
     state.pid = None;
     for hook in &record.poststop {
         if let Err(error) = run(hook, &state) {
+            let error = crate::diagnosis::chain(&error);
             tracing::warn!("poststop hook {}: {error}", hook.path().display());
         }
     }
 }
 
-fn run(hook: &Hook, state: &State) -> Result<(), libcontainer::hooks::HookError> {
-    let default = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    libcontainer::hooks::run_hooks(
-        Some(&vec![hook.clone()]),
-        Some(state),
-        None,
-        None,
-        Some(&default),
-    )
+fn run(hook: &Hook, state: &State) -> Result<(), HookError> {
+    let environment: Vec<_> = std::env::vars_os().collect();
+    hook_run::run(hook, state, &environment, Stderr::Kept)
 }

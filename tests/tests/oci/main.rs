@@ -18,6 +18,7 @@ macro_rules! unless_runc {
     };
 }
 
+mod attributes;
 mod caller;
 mod cgroups;
 mod config;
