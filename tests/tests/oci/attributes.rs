@@ -145,7 +145,7 @@ fn memory_policies_that_contradict_themselves() {
             json!({ "mode": "MPOL_DEFAULT", "nodes": "0" }),
             "MPOL_DEFAULT",
         ),
-        (json!({ "mode": "MPOL_BIND", "nodes": "0-" }), "0-"),
+        (json!({ "mode": "MPOL_BIND", "nodes": "0-" }), "node range"),
         (
             json!({ "mode": "MPOL_NOSUCH", "nodes": "0" }),
             "MPOL_NOSUCH",
