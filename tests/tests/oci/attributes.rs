@@ -462,7 +462,7 @@ fn a_network_device_is_moved_in_with_its_addresses() {
                 .status()
                 .unwrap()
                 .success()
-        )
+        );
     };
     set(&["addr", "add", "192.0.2.7/24", "dev", &moved]);
     scene.bundle.edit(|spec| {
