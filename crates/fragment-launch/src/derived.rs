@@ -105,6 +105,12 @@ pub enum DeriveError {
         /// Which rule forbids it.
         reason: &'static str,
     },
+    /// A procfs or sysfs where the rootfs has a link or a file.
+    #[error("filesystem {kind:?} must be mounted on ordinary directory")]
+    NotOrdinary {
+        /// Its type.
+        kind: String,
+    },
     /// Two namespaces of one type.
     #[error("config.json: malformed spec file: duplicated ns {0:?} in linux.namespaces")]
     DuplicateNamespace(String),

@@ -282,6 +282,12 @@ fn for_libcontainer(mount: &Mount, options: &Options) -> Vec<String> {
 
 /// Follows the rootfs's links to where the mount really goes, and keeps it off /proc.
 fn place(mount: &mut Mount, rootfs: &Path, covered: &[PathBuf]) -> Result<(), DeriveError> {
+    let shows_kernel = matches!(mount.typ().as_deref(), Some("proc" | "sysfs")) && !is_bind(mount);
+    if shows_kernel && !target::is_ordinary(rootfs, mount.destination(), covered) {
+        return Err(DeriveError::NotOrdinary {
+            kind: mount.typ().clone().unwrap_or_default(),
+        });
+    }
     let destination = target::resolve(rootfs, mount.destination(), covered);
     let is_procfs = if is_bind(mount) {
         let source = mount.source().as_deref().unwrap_or(Path::new(""));

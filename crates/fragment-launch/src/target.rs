@@ -62,6 +62,20 @@ pub(crate) fn resolve(rootfs: &Path, destination: &Path, covered: &[PathBuf]) ->
     reached
 }
 
+/// Whether the destination is a directory or still to be made, and not a link: where a link of the image's leads, nothing would
+/// mask what a procfs or sysfs shows (CVE-2019-19921).
+pub(crate) fn is_ordinary(rootfs: &Path, destination: &Path, covered: &[PathBuf]) -> bool {
+    let (Some(parent), Some(name)) = (destination.parent(), destination.file_name()) else {
+        return true;
+    };
+    let path = resolve(rootfs, parent, covered).join(name);
+    if covered.iter().any(|mount| path.starts_with(mount)) {
+        return true;
+    }
+    let on_host = rootfs.join(path.strip_prefix("/").unwrap_or(&path));
+    fs::symlink_metadata(on_host).map_or(true, |found| found.is_dir())
+}
+
 fn words(path: &Path) -> impl Iterator<Item = OsString> {
     path.components().filter_map(|component| match component {
         Component::Normal(word) => Some(word.to_owned()),

@@ -55,6 +55,20 @@ fn masked_files_are_empty_and_masked_directories_too() {
     scene.run().ok().stdout("");
 }
 
+/// CVE-2019-19921: what masks /proc would be mounted elsewhere.
+#[test]
+fn proc_and_sys_are_not_mounted_through_a_link_of_the_image() {
+    for name in ["proc", "sys"] {
+        let scene = Scene::sh("echo ran");
+        let path = scene.bundle.rootfs().join(name);
+        let _ = fs::remove_dir(&path);
+        std::os::unix::fs::symlink("/tmp", &path).unwrap();
+        scene
+            .run()
+            .fails_with("must be mounted on ordinary directory");
+    }
+}
+
 #[test]
 fn the_default_masked_paths_of_proc_are_masked() {
     // a path that this kernel lacks is not made
