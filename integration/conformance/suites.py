@@ -43,7 +43,7 @@ class Python:
     """crun's tests, from Debian's source package of crun."""
 
     name = "python"
-    timeout = 60
+    timeout = 30
 
     def __init__(self, cache):
         self.directory = cache / "crun/tests"

@@ -1,15 +1,23 @@
 //! The start signal.
 
+use std::time::{Duration, Instant};
+
 use libcontainer::notify_socket::{NOTIFY_FILE, NotifySocket};
 
 use crate::delete::DEATH;
 use crate::error::LaunchError;
 use crate::hook;
 use crate::id::ContainerId;
+use crate::process::Identity;
 use crate::record::{Place, Record, Stage};
 use crate::runtime::Runtime;
 use crate::signal::SignalNumber;
 use crate::state::{Status, settled_status};
+
+/// How long the start waits for the program to be there. Hooks inside the container can take longer, and need not be waited for.
+const BECOMING: Duration = Duration::from_millis(100);
+/// How long between two looks.
+const GLANCE: Duration = Duration::from_micros(100);
 
 impl Runtime {
     /// Starts the program of a created container.
@@ -29,9 +37,13 @@ impl Runtime {
                     status,
                 });
             }
+            let before = record.init.and_then(|init| init.program().ok());
             notify(&place, &record)?;
             record.stage = Stage::Started;
             place.save(&record)?;
+            if let (Some(init), Some(before)) = (record.init, before) {
+                wait_for_program(init, before);
+            }
             record
         };
         // without the lock: a hook may ask for the container's state, or stop it
@@ -41,6 +53,15 @@ impl Runtime {
                 tracing::warn!("stop container {id}: {error}");
             }
         })
+    }
+}
+
+/// Until the first process has become the program. A signal that is sent before is lost on it: the first process of a PID
+/// namespace gets none that it has no handler for (pid_namespaces(7)), and engines send one as soon as start has returned.
+fn wait_for_program(init: Identity, before: (u64, u64)) {
+    let deadline = Instant::now() + BECOMING;
+    while init.program().is_ok_and(|program| program == before) && Instant::now() < deadline {
+        std::thread::sleep(GLANCE);
     }
 }
 

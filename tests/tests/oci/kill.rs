@@ -43,6 +43,23 @@ fn a_signal_that_does_not_end_the_process_leaves_it_running() {
     scene.delete();
 }
 
+/// The first process of a PID namespace gets no signal that it has no handler for: one that comes while it is still the runtime
+/// is lost, and the program never hears of it.
+#[test]
+fn start_returns_when_the_program_is_there() {
+    let scene = Scene::sleeper();
+    if scene.runtime.is_runc() {
+        eprintln!("skipped: runc's start returns when the process has been told to go on");
+        return;
+    }
+    scene.create().ok();
+    let program = || std::fs::read_link(format!("/proc/{}/exe", scene.pid())).unwrap();
+    let before = program();
+    scene.verb("start", &[]).ok();
+    assert_ne!(program(), before);
+    scene.delete();
+}
+
 #[test]
 fn signal_0_asks_whether_it_lives() {
     let scene = Scene::sleeper();
