@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::CgroupError;
 use crate::group::{Cgroup, Directory};
 use crate::layout::{Kind, Layout};
+use crate::systemd::Unit;
 
 /// Doors for a process that no longer sees the host's mounts.
 #[derive(Debug, Clone, Default)]
@@ -21,7 +22,10 @@ pub struct Entrances(Arc<Mutex<Vec<Door>>>);
 
 #[derive(Debug)]
 struct Door {
+    path: PathBuf,
     file: File,
+    /// Who lets in where this process may not by itself.
+    unit: Option<(Unit, String)>,
     /// Taken when the first is closed: a v2 cgroup whose children have controllers takes no process (cgroups(7)).
     instead: Option<File>,
 }
@@ -30,18 +34,30 @@ impl Entrances {
     /// Moves the calling thread, which must be its process's only one, then closes: nothing of the host stays open.
     ///
     /// # Errors
-    /// As write(2) on the files of cgroups(7).
-    pub fn enter(&self) -> io::Result<()> {
+    /// [`CgroupError::Join`].
+    pub fn enter(&self) -> Result<(), CgroupError> {
         let mut doors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // 0 is the writer (cgroups(7)); what it may is decided by who opened the file (Linux 5.16, CVE-2021-4197)
-        std::mem::take(&mut *doors).iter_mut().try_for_each(|door| {
-            door.file
-                .write_all(b"0")
-                .or_else(|error| match &mut door.instead {
-                    Some(instead) if error.raw_os_error() == Some(EBUSY) => instead.write_all(b"0"),
-                    _ => Err(error),
-                })
-        })
+        std::mem::take(&mut *doors)
+            .iter_mut()
+            .try_for_each(Door::enter)
+    }
+}
+
+impl Door {
+    fn enter(&mut self) -> Result<(), CgroupError> {
+        let Err(error) = self.file.write_all(b"0") else {
+            return Ok(());
+        };
+        let entered = match (&mut self.instead, &self.unit) {
+            (Some(instead), _) if error.raw_os_error() == Some(EBUSY) => instead.write_all(b"0"),
+            // from another part of the tree, which only systemd may empty (cgroups(7), "Cgroup delegation containment")
+            (_, Some((unit, below))) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return unit.attach(below, std::process::id());
+            }
+            _ => Err(error),
+        };
+        entered.map_err(|error| CgroupError::join(&self.path, error))
     }
 }
 
@@ -98,8 +114,15 @@ impl Cgroup {
             .filter(|_| directory.is_unified())
             .and_then(|pid| self.cgroup_of(pid));
         let other = other.filter(|other| *other != directory.path);
+        let below = path
+            .parent()
+            .and_then(|path| path.strip_prefix(&directory.path).ok());
+        let below = below.map(|below| format!("/{}", below.display()));
+        let unit = self.unit.clone().filter(|_| self.rootless);
         Ok(Door {
             file,
+            unit: unit.zip(below),
+            path,
             instead: other.and_then(|path| open(&path.join("cgroup.procs")).ok()),
         })
     }

@@ -163,6 +163,10 @@ impl Cgroup {
     /// # Errors
     /// When a directory cannot be made, or the processes' mode of one on the way does not allow what is asked for.
     pub fn create(&mut self, resources: &Resources) -> Result<(), CgroupError> {
+        if self.unit.is_some() {
+            // made with the first process, by systemd
+            return Ok(());
+        }
         if self.kind == Kind::Unified {
             return self.create_unified(resources);
         }
@@ -261,6 +265,12 @@ impl Cgroup {
     /// Kills what is left and removes the directories; `false` when something would not go in time.
     #[must_use]
     pub fn remove(&self) -> bool {
+        if let Some(unit) = &self.unit {
+            self.kill();
+            if let Err(error) = unit.stop() {
+                tracing::warn!("{error}");
+            }
+        }
         let started = Instant::now();
         let mut pause = Duration::from_micros(500);
         loop {
@@ -269,9 +279,6 @@ impl Cgroup {
                 .iter()
                 .filter(|directory| !remove_tree(&directory.path, 0));
             if left.count() == 0 {
-                if let Some(unit) = &self.unit {
-                    unit.forget();
-                }
                 return true;
             }
             if started.elapsed() > REMOVAL {
@@ -315,7 +322,7 @@ pub(crate) fn make(path: &Path) -> Result<(), CgroupError> {
 
 /// A new cpuset has neither processors nor memory nodes, and takes no process until it has: each level is given its parent's
 /// (cpusets(7)). What exists and has some is left alone.
-fn make_cpuset(path: &Path) -> Result<(), CgroupError> {
+pub(crate) fn make_cpuset(path: &Path) -> Result<(), CgroupError> {
     let missing: Vec<&Path> = path.ancestors().take_while(|it| is_unset(it)).collect();
     for directory in missing.into_iter().rev() {
         make(directory)?;

@@ -37,4 +37,4 @@ pub use oom::{Notice, Watch};
 pub use plan::Write;
 pub use resources::{Block, DeviceWeight, Resources, Throttle};
 pub use stats::Stats;
-pub use systemd::Unit;
+pub use systemd::{Scoped, Unit};

@@ -68,7 +68,7 @@ impl Cgroup {
         let written = old.to_write(change);
         let set = |resources: &Resources| -> Result<(), CgroupError> {
             if let Some(unit) = &self.unit {
-                unit.set_properties(self.kind, &old.changed(resources), resources)?;
+                unit.set_properties(self.kind, resources)?;
             }
             self.write_all(&self.plan(resources)?)
         };

@@ -1,12 +1,14 @@
 //! How a container's cgroup meets libcontainer: its limits are ours, its processes enter by themselves.
 
+use std::io;
 use std::path::Path;
 
-use fragment_cgroup::{Cgroup, Entrances, Layout, Wish};
+use fragment_cgroup::{Cgroup, CgroupError, Entrances, Layout, Scoped, Wish};
 use libcontainer::oci_spec::runtime::{
     LinuxIdMapping, LinuxNamespaceType, LinuxResources, Mount, Spec,
 };
 
+use crate::capture::EXECUTOR;
 use crate::error::LaunchError;
 use crate::id::ContainerId;
 
@@ -14,7 +16,12 @@ use crate::id::ContainerId;
 pub(crate) const DERIVED_PATH: &str = "/";
 
 /// Where the container's cgroup is to be.
-pub(crate) fn place(spec: &Spec, id: &ContainerId, rootless: bool) -> Result<Cgroup, LaunchError> {
+pub(crate) fn place(
+    spec: &Spec,
+    id: &ContainerId,
+    rootless: bool,
+    systemd: bool,
+) -> Result<Cgroup, LaunchError> {
     let linux = spec.linux().as_ref();
     let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
     let wish = Wish {
@@ -22,7 +29,11 @@ pub(crate) fn place(spec: &Spec, id: &ContainerId, rootless: bool) -> Result<Cgr
         id: id.as_str(),
         rootless,
     };
-    Ok(Cgroup::at(&Layout::detect()?, &wish))
+    let layout = Layout::detect()?;
+    if systemd {
+        return Ok(Cgroup::scope(&layout, &wish)?);
+    }
+    Ok(Cgroup::at(&layout, &wish))
 }
 
 /// The limits a specification asks for.
@@ -33,7 +44,33 @@ pub(crate) fn resources(spec: &Spec) -> Option<&LinuxResources> {
 /// Has the processes libcontainer clones from now on enter the cgroup: after they were cloned, before they leave user and
 /// cgroup namespace.
 pub(crate) fn open(entrances: Entrances) {
-    libcgroups::common::set_entrance(move || entrances.enter());
+    set_entrance(move || entrances.enter());
+}
+
+/// Has the next process libcontainer clones make its own scope of systemd's.
+pub(crate) fn open_scope(scope: Scoped) {
+    set_entrance(move || scope.enter());
+}
+
+fn set_entrance(enter: impl Fn() -> Result<(), CgroupError> + Send + 'static) {
+    libcgroups::common::set_entrance(move || {
+        enter().map_err(|error| {
+            let message = chain(&LaunchError::ApplyCgroup(error));
+            // libcontainer's own line around it says nothing more
+            tracing::error!(target: EXECUTOR, "{message}");
+            io::Error::other(message)
+        })
+    });
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
 }
 
 /// The host's number of the container's root user when the cgroup is to be its own: with a user and a cgroup namespace and a

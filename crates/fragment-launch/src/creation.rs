@@ -116,6 +116,10 @@ impl Creation {
             cgroup, resources, ..
         } = &mut self.record;
         self.cgroup_made = true;
+        if cgroup.unit().is_some() {
+            // by the first process
+            return Ok(());
+        }
         cgroup.create(resources)?;
         cgroup.set_before(resources)?;
         match self.cgroup_owner {
@@ -168,8 +172,7 @@ impl Creation {
     }
 
     fn call_libcontainer(&mut self, console: Option<&Path>) -> Result<Container, LaunchError> {
-        let entrances = self.record.cgroup.entrances(None, None);
-        cgroup::open(entrances.map_err(LaunchError::ApplyCgroup)?);
+        self.open_cgroup().map_err(LaunchError::ApplyCgroup)?;
         let mark = capture::mark();
         tracing::debug!("nsexec container setup: by libcontainer");
         let _surroundings = Surroundings::calm();
@@ -187,6 +190,22 @@ impl Creation {
             .with_detach(true)
             .build()
             .map_err(|error| process_error(&error, &mark, Some(&self.derived.spec)))
+    }
+
+    fn open_cgroup(&mut self) -> Result<(), CgroupError> {
+        let Record {
+            cgroup,
+            resources,
+            annotations,
+            ..
+        } = &mut self.record;
+        if cgroup.unit().is_some() {
+            let scope = cgroup.scoped(resources, annotations, self.cgroup_owner)?;
+            cgroup::open_scope(scope);
+        } else {
+            cgroup::open(cgroup.entrances(None, None)?);
+        }
+        Ok(())
     }
 
     fn executor(&self) -> FragmentExecutor {

@@ -121,11 +121,6 @@ pub enum LaunchError {
         #[source]
         source: HookError,
     },
-    /// Asked for the systemd driver where that cannot work.
-    #[error(
-        "--systemd-cgroup needs systemd as the first process and cgroup v2; leave the flag out here"
-    )]
-    NoSystemd,
     /// A terminal is asked for and nowhere to send it.
     #[error("cannot allocate tty if the runtime will detach without setting console socket")]
     ConsoleMissing,

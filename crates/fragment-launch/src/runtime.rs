@@ -267,13 +267,15 @@ impl Runtime {
         composition: Option<&Composition>,
         extra: serde_json::Value,
     ) -> Result<Creation, LaunchError> {
-        if self.systemd_cgroup {
-            check_systemd()?;
-        }
         check_preserved(options.preserve_fds)?;
         let place = self.place(&options.id);
         let linux = bundle.spec.linux().as_ref();
-        let cgroup = cgroup::place(&bundle.spec, &options.id, self.is_rootless())?;
+        let cgroup = cgroup::place(
+            &bundle.spec,
+            &options.id,
+            self.is_rootless(),
+            self.systemd_cgroup,
+        )?;
         let resources = Resources::of(cgroup::resources(&bundle.spec))?;
         // nothing to make: the bundle is complete
         let composition = composition.filter(|composition| !composition.residue.is_empty());
@@ -349,10 +351,6 @@ pub(crate) fn check_preserved(count: i32) -> Result<(), LaunchError> {
         Some(fd) => Err(LaunchError::PreservedFd { fd }),
         None => Ok(()),
     }
-}
-
-fn check_systemd() -> Result<(), LaunchError> {
-    Err(LaunchError::NoSystemd)
 }
 
 /// Tells the caller which process it is.

@@ -207,7 +207,7 @@ impl CgroupManager for AnyCgroupManager {
 
 /// The way in is closed.
 #[derive(Debug, thiserror::Error)]
-#[error("join cgroup: {0}")]
+#[error("{0}")]
 pub struct AnyManagerError(#[source] io::Error);
 
 /// There is nothing that can go wrong.

@@ -37,6 +37,7 @@ mod hooks;
 mod information;
 mod kill;
 mod lifecycle;
+mod limits;
 mod list;
 mod log;
 mod mounts;
