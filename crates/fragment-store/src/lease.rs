@@ -123,14 +123,23 @@ impl Store {
 
     /// Ends a lease; whether there was one.
     ///
-    /// Who may not search the directory of leases has none: it takes the same right to write one.
+    /// Who may not search the directory of leases has none: it takes the same right to write one. In a store on a read-only mount
+    /// there may be none, and nothing to remove.
     ///
     /// # Errors
     /// When the file cannot be removed.
     pub fn release(&self, key: &str) -> Result<bool, StoreError> {
         let path = self.lease_path(key);
         match path.symlink_metadata() {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    // asked for first: unlink(2) on a read-only mount is EROFS whether there is a file or not
+                    io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound
+                ) =>
+            {
+                Ok(false)
+            }
             _ => remove_if_there(&path),
         }
     }

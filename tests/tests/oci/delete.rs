@@ -88,3 +88,15 @@ fn a_damaged_state_directory_is_removed_by_force() {
     scene.verb("delete", &["--force"]).ok();
     assert!(!state.exists());
 }
+
+#[test]
+fn a_library_that_cannot_be_written_does_not_keep_a_container() {
+    // unlink(2) on a read-only mount is EROFS, whether there is a lease or not
+    let scene = Scene::new();
+    scene.create().ok();
+    let script = r#"
+test -d "$FRAGMENT_STORE" || exec "$@"
+exec unshare --mount sh -ec 'mount --bind -o ro "$FRAGMENT_STORE" "$FRAGMENT_STORE"; exec "$@"' sh "$@""#;
+    let call = scene.call(["delete", "--force", &scene.id]);
+    call.within(script).output().ok();
+}

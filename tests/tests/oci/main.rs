@@ -21,6 +21,7 @@ macro_rules! unless_runc {
 mod attributes;
 mod caller;
 mod cgroups;
+mod cgroups_v2;
 mod config;
 mod crash;
 mod delete;
