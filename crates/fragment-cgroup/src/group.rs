@@ -72,16 +72,16 @@ pub struct Wish<'a> {
 impl Cgroup {
     /// Where the cgroupfs driver puts it; nothing is made yet.
     ///
-    /// Without a name it cannot be anybody else's: beside the others at the top for root, and where the user may have rights
-    /// otherwise: below the runtime's own cgroup on v1, beside it on v2, where a cgroup with processes can have no children
-    /// with controllers (cgroups(7), "no internal processes").
+    /// Without a name it has the container's, as with runc, and [`Cgroup::check_unused`] keeps it out of what is somebody
+    /// else's. It lies at the top for root, and where the user may have rights otherwise: below the runtime's own cgroup on
+    /// v1, beside it on v2, where a cgroup with processes can have no children with controllers (cgroups(7), "no internal
+    /// processes").
     #[must_use]
     pub fn at(layout: &Layout, wish: &Wish<'_>) -> Self {
         let named = wish.path.filter(|path| !path.as_os_str().is_empty());
-        let leaf = format!("fragment-{}", wish.id);
         let place = |hierarchy: &Hierarchy| match named {
             Some(path) => hierarchy.mount_point.join(inside(path)),
-            None if !wish.rootless => hierarchy.mount_point.join(&leaf),
+            None if !wish.rootless => hierarchy.mount_point.join(wish.id),
             None => {
                 let own = layout.own(hierarchy);
                 let own = own.unwrap_or_else(|| hierarchy.mount_point.clone());
@@ -89,8 +89,8 @@ impl Cgroup {
                     .parent()
                     .filter(|it| it.starts_with(&hierarchy.mount_point));
                 match parent.filter(|_| hierarchy.is_unified()) {
-                    Some(parent) => parent.join(&leaf),
-                    None => own.join(&leaf),
+                    Some(parent) => parent.join(wish.id),
+                    None => own.join(wish.id),
                 }
             }
         };
@@ -429,10 +429,10 @@ mod tests {
     }
 
     #[test]
-    fn the_default_path_is_nobody_elses() {
+    fn the_default_path_is_named_as_the_container() {
         let own = "3:pids:/a/b\n0::/user/session";
         let root = paths(UNIFIED, own, &wish(None, false));
-        assert_eq!(root, [Path::new("/sys/fs/cgroup/fragment-c1")]);
+        assert_eq!(root, [Path::new("/sys/fs/cgroup/c1")]);
         assert_eq!(paths(UNIFIED, own, &wish(Some(""), false)), root);
     }
 
@@ -440,19 +440,19 @@ mod tests {
     fn a_users_cgroup_is_below_its_own_on_v1_and_beside_it_on_v2() {
         let own = "4:memory:/\n3:pids:/a/b\n1:name=systemd:/s\n0::/user/session";
         let made = paths(UNIFIED, own, &wish(None, true));
-        assert_eq!(made, [Path::new("/sys/fs/cgroup/user/fragment-c1")]);
+        assert_eq!(made, [Path::new("/sys/fs/cgroup/user/c1")]);
         let made = paths(HYBRID, own, &wish(None, true));
         assert!(
-            made.contains(&"/sys/fs/cgroup/pids/a/b/fragment-c1".into()),
+            made.contains(&"/sys/fs/cgroup/pids/a/b/c1".into()),
             "{made:?}"
         );
         assert!(
-            made.contains(&"/sys/fs/cgroup/memory/fragment-c1".into()),
+            made.contains(&"/sys/fs/cgroup/memory/c1".into()),
             "{made:?}"
         );
         // at the top there is nothing beside
         let made = paths(UNIFIED, "0::/", &wish(None, true));
-        assert_eq!(made, [Path::new("/sys/fs/cgroup/fragment-c1")]);
+        assert_eq!(made, [Path::new("/sys/fs/cgroup/c1")]);
     }
 
     #[test]
