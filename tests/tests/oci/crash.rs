@@ -10,7 +10,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use fragment_tests::{Call, Output, Scene};
+use fragment_tests::{Call, Output, Scene, child};
 
 /// System calls after which something is different outside of the process.
 const CHANGING: &[&str] = &[
@@ -219,21 +219,18 @@ fn killed_at_every_step(
 fn children_killed_at_every_step(
     scene: &Scene,
     extent: Extent,
-    prepare: impl Fn(),
     call: impl Fn() -> Call,
-    after: impl Fn(),
+    check: impl Fn(&Step, &Output),
 ) {
     if scene.runtime.is_runc() {
         println!("skipped under runc: asked of ours");
         return;
     }
     let log = scene.file("trace");
-    prepare();
     call()
         .within(&strace(&format!("-f -o {}", log.display())))
         .output()
         .ok();
-    after();
     let processes = calls(&log, true);
     let (runtime, children) = processes.split_first().expect("the runtime");
     assert!(children.len() >= 2, "an intermediate process and init");
@@ -246,21 +243,12 @@ fn children_killed_at_every_step(
     }
     assert!(targets.len() > 10, "{targets:?}");
     for step in &targets {
-        prepare();
         let inject = format!(
             "-f -o /dev/null -e trace={0} -e inject={0}:signal=KILL:when={1}",
             step.system_call, step.number
         );
-        let output = call()
-            .within(&strace(&inject))
-            .limit(Duration::from_secs(60))
-            .output();
-        after();
-        // the runtime takes other steps after a failure, some of which only children took before
-        if output.status.signal().is_some() {
-            scene.delete();
-        }
-        check(scene, step, &output, "with the runtime alive");
+        let call = call().within(&strace(&inject));
+        check(step, &call.limit(Duration::from_secs(60)).output());
     }
     println!("children killed at {} steps", targets.len());
 }
@@ -331,22 +319,43 @@ fn verb(extent: Extent, verb: &'static str, options: &'static [&'static str]) {
 
 fn children_of_run(extent: Extent) {
     let scene = Scene::new();
-    children_killed_at_every_step(&scene, extent, || {}, || scene.run_call(&[]), || {});
+    let call = || scene.run_call(&[]);
+    children_killed_at_every_step(&scene, extent, call, |step, output| {
+        // the runtime takes other steps after a failure, some of which only children took before
+        if output.status.signal().is_some() {
+            scene.delete();
+        }
+        check(&scene, step, output, "with the runtime alive");
+    });
 }
 
 fn children_of_exec(extent: Extent) {
     let scene = Scene::sleeper();
-    let prepare = || {
-        scene.up();
+    scene.up().ready();
+    let files = || {
+        let entries = fs::read_dir(scene.runtime.root().join(&scene.id))
+            .into_iter()
+            .flatten();
+        entries
+            .filter_map(Result::ok)
+            .map(|entry| entry.file_name())
+            .collect::<Vec<_>>()
     };
-    let after = || scene.delete();
-    children_killed_at_every_step(
-        &scene,
-        extent,
-        prepare,
-        || scene.exec_call(&[], &["true"]),
-        after,
-    );
+    let before = (scene.verb("ps", &["--format", "json"]).ok().json(), files());
+    let call = || scene.exec_call(&[], &["true"]);
+    children_killed_at_every_step(&scene, extent, call, |step, output| {
+        let what = format!("nothing of the exec is left: {step:?} {output}");
+        child::until(&what, || {
+            scene.verb("ps", &["--format", "json"]).ok().json() == before.0
+        });
+        // an exec that ends well clears away what one that was killed left
+        if output.status.signal().is_some() {
+            scene.exec(&["true"]).ok();
+        }
+        assert_eq!(files(), before.1, "{step:?} {output}");
+    });
+    assert_eq!(scene.status(), "running");
+    scene.delete();
 }
 
 macro_rules! tests {
