@@ -317,6 +317,17 @@ fn verb(extent: Extent, verb: &'static str, options: &'static [&'static str]) {
     });
 }
 
+fn resume(extent: Extent) {
+    let scene = Scene::sleeper();
+    let prepare = || {
+        scene.up();
+        scene.verb("pause", &[]).ok();
+    };
+    killed_at_every_step(&scene, extent, prepare, || {
+        scene.call(["resume", &scene.id])
+    });
+}
+
 fn children_of_run(extent: Extent) {
     let scene = Scene::new();
     let call = || scene.run_call(&[]);
@@ -384,6 +395,11 @@ tests! {
     a_delete_force_killed_at_every_change, a_delete_force_killed_at_every_call_of_all: delete;
     a_delete_killed_at_every_change, a_delete_killed_at_every_call_of_all: delete_stopped;
     a_kill_killed_at_every_change, a_kill_killed_at_every_call_of_all: |extent| verb(extent, "kill", &[]);
+    a_pause_killed_at_every_change, a_pause_killed_at_every_call_of_all: |extent| verb(extent, "pause", &[]);
+    an_update_killed_at_every_change, an_update_killed_at_every_call_of_all: |extent| {
+        verb(extent, "update", &["--pids-limit", "100"]);
+    };
+    a_resume_killed_at_every_change, a_resume_killed_at_every_call_of_all: resume;
     children_of_a_run_killed_at_every_change, children_of_a_run_killed_at_every_call_of_all: children_of_run;
     children_of_an_exec_killed_at_every_change, children_of_an_exec_killed_at_every_call_of_all: children_of_exec;
 }

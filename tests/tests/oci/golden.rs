@@ -142,6 +142,10 @@ fn missing() -> Vec<Case> {
         case(Nothing, "kill --all @ID KILL", 1, NOT_THERE),
         case(Nothing, "exec @ID true", 255, NOT_THERE),
         case(Nothing, "ps @ID", 1, NOT_THERE),
+        case(Nothing, "pause @ID", 1, NOT_THERE),
+        case(Nothing, "resume @ID", 1, NOT_THERE),
+        case(Nothing, "update --pids-limit 5 @ID", 1, NOT_THERE),
+        case(Nothing, "events --stats @ID", 1, NOT_THERE),
     ]
 }
 
@@ -244,6 +248,20 @@ fn states() -> Vec<Case> {
         ),
         case(Running, "exec --user x @ID true", 255, "").runc("strconv's words"),
         case(Running, "ps @ID --nosuch-option", 1, ""),
+        case(Stopped, "pause @ID", 1, "container not running"),
+        case(Running, "resume @ID", 1, "container not paused"),
+        case(
+            Running,
+            "update --resources @DIR/none @ID",
+            1,
+            "no such file or directory",
+        ),
+        case(
+            Running,
+            "update --memory x @ID",
+            1,
+            "invalid value for memory",
+        ),
     ]
 }
 
