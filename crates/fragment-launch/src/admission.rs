@@ -1,7 +1,7 @@
 //! The way of a new process into a container's cgroup.
 //!
-//! A process is put there from outside, by its number, before it does anything: the runtime itself is never in the container's
-//! cgroup, where programs would see it as process 0. The runtime enters directories that exist and makes none, so an exec that
+//! A process enters by itself, before it does anything, through files that the runtime has opened: the runtime is never in the
+//! container's cgroup, where programs would see it as process 0. It enters directories that exist and makes none, so an exec that
 //! races with a delete leaves nothing: either the process gets in and is killed with the others, or there is no way in.
 
 use std::fs::File;
@@ -153,64 +153,93 @@ fn is_beside(directory: &Path) -> bool {
 /// An open way into a cgroup, in every hierarchy.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    doors: Vec<(PathBuf, io::Result<File>)>,
-    /// Whether the caller chose the cgroup.
-    chosen: bool,
+    doors: Vec<Door>,
+    /// Into the cgroup of the container's first process, for where the kernel lets nobody into the one above.
+    side_door: Option<Door>,
+    /// Whether the process may stay where it is.
+    rootless: bool,
+}
+
+#[derive(Debug)]
+struct Door {
+    path: PathBuf,
+    file: io::Result<File>,
 }
 
 /// A process that was not let in.
 #[derive(Debug, Error)]
 #[error("adding pid {pid} to cgroups: {verb} {path}: {}", words(.cause), path = .path.display())]
-pub struct AdmissionError {
-    pid: i32,
+pub(crate) struct AdmissionError {
+    pid: u32,
     verb: &'static str,
     path: PathBuf,
     cause: io::Error,
 }
 
+impl Door {
+    fn of(directory: &Path) -> Self {
+        // moving the one thread of a process is cheap; moving a process waits for every CPU of the machine (cgroups(7), "tasks")
+        let tasks = directory.join("tasks");
+        let path = if tasks.exists() {
+            tasks
+        } else {
+            directory.join("cgroup.procs")
+        };
+        let file = File::options().write(true).open(&path);
+        // where there is no directory there is no telling which it would be
+        let path = directory.join("cgroup.procs");
+        Self { path, file }
+    }
+
+    fn enter(&self) -> Result<(), AdmissionError> {
+        let fail = |verb, cause: &io::Error| AdmissionError {
+            pid: std::process::id(),
+            verb,
+            path: self.path.clone(),
+            cause: cause.raw_os_error().map_or_else(
+                || io::Error::from(cause.kind()),
+                io::Error::from_raw_os_error,
+            ),
+        };
+        match &self.file {
+            // 0 is the writer (cgroups(7)); what it may is decided by who opened the file (CVE-2021-4197)
+            Ok(file) => (&*file)
+                .write_all(b"0")
+                .map_err(|error| fail("write", &error)),
+            Err(error) => Err(fail("open", error)),
+        }
+    }
+}
+
 impl Admission {
     /// Opens the ways into a cgroup that has these directories, or into one below. What cannot be opened is told when a process
-    /// wants in.
-    pub(crate) fn open(directories: &[PathBuf], sub: &SubCgroups) -> Result<Self, SubCgroupError> {
+    /// wants in. `init` is the container's first process: where the kernel lets nobody into an inner cgroup of v2, another goes
+    /// where that one is, unless the caller chose.
+    pub(crate) fn open(
+        directories: &[PathBuf],
+        sub: &SubCgroups,
+        init: i32,
+    ) -> Result<Self, SubCgroupError> {
         sub.check(directories)?;
-        let open = |directory: &PathBuf| {
-            let path = sub.below(directory).join("cgroup.procs");
-            let file = File::options().write(true).open(&path);
-            (path, file)
-        };
+        let doors = directories.iter();
         Ok(Self {
-            doors: directories.iter().map(open).collect(),
-            chosen: !sub.0.is_empty(),
+            doors: doors
+                .map(|directory| Door::of(&sub.below(directory)))
+                .collect(),
+            side_door: init_cgroup(init)
+                .filter(|_| sub.0.is_empty() && is_pure())
+                .map(|directory| Door::of(&directory)),
+            rootless: is_rootless(),
         })
     }
 
-    /// Puts a process in. `init` is the container's first: where the kernel lets nobody into an inner cgroup of v2, the process
-    /// goes where that one is, unless the caller chose.
-    pub(crate) fn admit(&self, pid: i32, init: i32) -> Result<(), AdmissionError> {
-        for (path, door) in &self.doors {
-            let fail = |verb, cause| AdmissionError {
-                pid,
-                verb,
-                path: path.clone(),
-                cause,
-            };
-            let mut door = match door {
-                Ok(door) => door,
-                Err(error) if is_forgivable(error) => continue,
-                Err(error) => {
-                    let cause = error.raw_os_error().map_or_else(
-                        || io::Error::from(error.kind()),
-                        io::Error::from_raw_os_error,
-                    );
-                    return Err(fail("open", cause));
-                }
-            };
-            match door.write_all(pid.to_string().as_bytes()) {
-                Err(error) if is_busy(&error) && !self.chosen => {
-                    join_init(pid, init).map_err(|cause| fail("write", cause))?;
-                }
-                Err(error) if is_forgivable(&error) => {}
-                entered => entered.map_err(|cause| fail("write", cause))?,
+    /// Puts this process in.
+    pub(crate) fn enter(&self) -> Result<(), AdmissionError> {
+        for door in &self.doors {
+            match (door.enter(), &self.side_door) {
+                (Err(error), Some(other)) if is_busy(&error.cause) => other.enter()?,
+                (Err(error), _) if self.rootless && is_denied(&error.cause) => {}
+                (entered, _) => entered?,
             }
         }
         Ok(())
@@ -223,12 +252,11 @@ fn is_busy(error: &io::Error) -> bool {
 }
 
 /// What a user without rights on the cgroup file system has to live with: the process stays in the user's own cgroup.
-fn is_forgivable(error: &io::Error) -> bool {
+fn is_denied(error: &io::Error) -> bool {
     let denied = [Errno::ACCESS, Errno::PERM, Errno::ROFS].map(Errno::raw_os_error);
     error
         .raw_os_error()
         .is_some_and(|errno| denied.contains(&errno))
-        && is_rootless()
 }
 
 fn is_rootless() -> bool {
@@ -237,13 +265,12 @@ fn is_rootless() -> bool {
     !map.contains("4294967295") || !rustix::process::geteuid().is_root()
 }
 
-fn join_init(pid: i32, init: i32) -> io::Result<()> {
-    let memberships = std::fs::read_to_string(format!("/proc/{init}/cgroup"))?;
+fn init_cgroup(init: i32) -> Option<PathBuf> {
+    let memberships = std::fs::read_to_string(format!("/proc/{init}/cgroup")).ok()?;
     let path = memberships
         .lines()
-        .find_map(|line| line.strip_prefix("0::/"));
-    let directory = Path::new(ROOT).join(path.unwrap_or_default());
-    std::fs::write(directory.join("cgroup.procs"), pid.to_string())
+        .find_map(|line| line.strip_prefix("0::/"))?;
+    Some(Path::new(ROOT).join(path))
 }
 
 #[cfg(test)]
@@ -290,7 +317,7 @@ mod tests {
     #[test]
     fn a_controller_that_is_not_there_is_named() {
         let sub = parse(&["whaaat:/"]).unwrap();
-        let error = Admission::open(&["/sys/fs/cgroup/pids/x".into()], &sub).unwrap_err();
+        let error = Admission::open(&["/sys/fs/cgroup/pids/x".into()], &sub, 1).unwrap_err();
         assert_eq!(error.to_string(), "unknown controller whaaat in --cgroup");
     }
 }

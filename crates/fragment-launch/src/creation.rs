@@ -171,6 +171,27 @@ impl Creation {
         Ok(pid)
     }
 
+    /// From here on there may be processes, to be ended when this is dropped; the record, which is what names them.
+    pub(crate) fn begin_processes(&mut self) -> &Record {
+        self.reached_hooks = true;
+        &self.record
+    }
+
+    /// Takes a first process on that somebody else has made, and whose program runs.
+    pub(crate) fn adopt(mut self, pid: i32) -> Result<Record, LaunchError> {
+        self.record.init =
+            Some(Identity::of(pid).map_err(LaunchError::system("find the container's process"))?);
+        self.record.stage = Stage::Started;
+        self.place.save(&self.record)?;
+        announce(
+            pid,
+            self.options.pid_file.as_deref(),
+            self.options.pidfd_socket.as_deref(),
+        )?;
+        self.lock = None;
+        Ok(self.record.clone())
+    }
+
     fn call_libcontainer(&mut self, console: Option<&Path>) -> Result<Container, LaunchError> {
         self.open_cgroup().map_err(LaunchError::ApplyCgroup)?;
         let mark = capture::mark();

@@ -13,6 +13,7 @@ use libcontainer::oci_spec::runtime::Spec;
 use crate::admission::SubCgroupError;
 use crate::bundle::BundleError;
 use crate::capture::Event;
+use crate::criu::CriuError;
 use crate::deferred::DeferredError;
 use crate::derived::DeriveError;
 use crate::dev::DevError;
@@ -138,6 +139,27 @@ pub enum LaunchError {
     Exec {
         /// What it is instead.
         status: Status,
+    },
+    /// checkpoint of a container that does not run.
+    #[error("Container cannot be checkpointed in {status} state")]
+    Checkpoint {
+        /// What it is instead.
+        status: Status,
+    },
+    /// checkpoint's parent is not relative to its images.
+    #[error("--parent-path must be relative")]
+    ParentPath,
+    /// criu did not do its work.
+    #[error(transparent)]
+    Criu(#[from] CriuError),
+    /// What lies beside images is not what checkpoint wrote.
+    #[error("{path} is damaged", path = .path.display())]
+    Images {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
     },
     /// exec could not start its process.
     #[error("unable to start container process")]

@@ -195,7 +195,8 @@ impl Runtime {
         let gone = || LaunchError::Exec {
             status: Status::Stopped,
         };
-        let namespaces = Namespaces::of(record.init.ok_or_else(gone)?)
+        let init = record.init.ok_or_else(gone)?;
+        let namespaces = Namespaces::of(init)
             .map_err(LaunchError::system("open the container's namespaces"))?
             .ok_or_else(gone)?;
         let keyring = keyring(record.no_new_keyring, place.id());
@@ -203,7 +204,7 @@ impl Runtime {
         let tenant = Tenant {
             executor: &FragmentExecutor::new(process, original.seccomp, keyring, None),
             namespaces,
-            admission: Admission::open(&directories, &options.cgroup)?,
+            admission: Admission::open(&directories, &options.cgroup, init.pid)?,
             personality: original.personality,
             preserved: u32::try_from(options.preserve_fds).unwrap_or(0),
             record: &record,

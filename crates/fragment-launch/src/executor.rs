@@ -25,6 +25,7 @@ use rustix::mount::MountPropagationFlags;
 use rustix::termios::Winsize;
 use thiserror::Error;
 
+use crate::admission::AdmissionError;
 use crate::capture::EXECUTOR;
 use crate::copyup::copy_up;
 use crate::deferred::{self, DeferredError};
@@ -120,6 +121,8 @@ pub(crate) enum StepError {
     Join(#[from] JoinError),
     #[error(transparent)]
     Scheduling(#[from] SchedulingError),
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
     #[error(transparent)]
     Program(#[from] ProgramError),
     #[error("exec {path}: {}", words(.source), path = .path.display())]

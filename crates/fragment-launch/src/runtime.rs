@@ -248,7 +248,7 @@ impl Runtime {
     }
 
     /// Removes a container after an error that is already on its way to the caller.
-    fn abandon(&self, id: &ContainerId) {
+    pub(crate) fn abandon(&self, id: &ContainerId) {
         if let Err(error) = self.delete(id, true) {
             tracing::warn!("clean up container {id}: {error}");
         }
@@ -260,7 +260,7 @@ impl Runtime {
         self.rootless.unwrap_or_else(found)
     }
 
-    fn prepare(
+    pub(crate) fn prepare(
         &self,
         bundle: &Bundle,
         options: &CreateOptions,

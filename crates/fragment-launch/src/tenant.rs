@@ -2,7 +2,7 @@
 //!
 //! Three processes take part. The runtime stays outside. A helper, its child, joins the namespaces and makes the process that
 //! becomes the program: as the runtime's child (CLONE_PARENT), so that the runtime can wait for it, and in the container's PID
-//! namespace, which nobody enters by setns(2) alone. While it waits, the runtime gives it its limits and puts it into the cgroup.
+//! namespace, which nobody enters by setns(2) alone. While it waits, the runtime gives it its limits; then it enters the cgroup.
 //! Until its program runs, the process ends with the runtime, and no process of the container can look into it.
 
 use std::cell::RefCell;
@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, PidfdFlags, PidfdGetfdFlags, Signal, WaitOptions};
 use thiserror::Error;
 
-use crate::admission::{Admission, AdmissionError};
+use crate::admission::Admission;
 use crate::dialogue::{self, End, Report};
 use crate::executor::{FragmentExecutor, StepError};
 use crate::listener;
@@ -63,9 +63,6 @@ pub enum TenantError {
     /// It was killed meanwhile.
     #[error("the process was killed before its program ran")]
     Killed,
-    /// It is not in the container's cgroup.
-    #[error(transparent)]
-    Admission(#[from] AdmissionError),
     /// A limit or priority of its description.
     #[error(transparent)]
     Scheduling(#[from] SchedulingError),
@@ -148,7 +145,7 @@ impl Tenant<'_> {
             match report {
                 Report::Number(pid) => {
                     unfinished.process = Some(pid);
-                    self.receive(pid)?;
+                    scheduling::apply(pid, self.process())?;
                     end.allow().map_err(fail())?;
                 }
                 Report::Terminal(master) => {
@@ -172,20 +169,6 @@ impl Tenant<'_> {
         } else {
             Err(TenantError::Killed)
         }
-    }
-
-    /// Gives a process that waits what it is to have. The cgroup comes last but for the CPUs: from there on it may be frozen.
-    fn receive(&self, pid: i32) -> Result<(), TenantError> {
-        let process = self.process();
-        scheduling::apply(pid, process)?;
-        let init = self.record.init.map_or(0, |init| init.pid);
-        self.admission.admit(pid, init)?;
-        let affinity = process.exec_cpu_affinity().as_ref();
-        if let Some(cpus) = affinity.and_then(|affinity| affinity.cpu_affinity_final().as_deref()) {
-            // only now: a move into a cgroup with a cpuset widens it (cpuset(7))
-            scheduling::pin(pid, cpus)?;
-        }
-        Ok(())
     }
 
     fn pass_listener(&self, pid: i32, number: i32) -> Result<(), TenantError> {
@@ -293,6 +276,13 @@ impl Newcomer<'_> {
         self.end
             .await_leave()
             .map_err(StepError::at("wait for the runtime"))?;
+        // from here on it may be frozen
+        self.tenant.admission.enter()?;
+        let affinity = self.tenant.process().exec_cpu_affinity().as_ref();
+        if let Some(cpus) = affinity.and_then(|affinity| affinity.cpu_affinity_final().as_deref()) {
+            // only now: a move into a cgroup with a cpuset widens it (cpuset(7))
+            scheduling::pin(0, cpus)?;
+        }
         rustix::process::setsid().map_err(|errno| StepError::at("make a session")(errno.into()))?;
         if self.tenant.namespaces.has("user") {
             privileges::become_user(0, 0)

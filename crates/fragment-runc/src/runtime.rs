@@ -12,8 +12,9 @@ use fragment::launch::RuntimeOptions;
 pub(crate) use fragment::launch::oci::{Capability, LinuxResources, Process};
 pub(crate) use fragment::launch::resources::{Notice, Resources};
 pub(crate) use fragment::launch::{
-    BeginError, Bundle, ContainerId, ContainerState, CreateOptions, ErrorEvents, ExecOptions,
-    ProcessChanges, Runtime, SignalNumber, Status, SubCgroups, UserChange, features,
+    BeginError, Bundle, CheckpointOptions, ContainerId, ContainerState, CreateOptions, CriuOptions,
+    ErrorEvents, ExecOptions, ProcessChanges, RestoreOptions, Runtime, SignalNumber, Status,
+    SubCgroups, UserChange, features,
 };
 
 use crate::arguments::Global;

@@ -100,6 +100,19 @@ pub fn attribute_of(option: &str) -> Option<(u64, bool)> {
 /// `MOUNT_ATTR__ATIME`: the bits of the access time's setting.
 const ATIME: u64 = 0x70;
 
+/// Puts this process into a mount namespace of its own, a copy of the one it is in (unshare(2), CLONE_NEWNS).
+///
+/// # Errors
+/// As unshare(2).
+pub fn unshare() -> io::Result<()> {
+    // SAFETY: CLONE_NEWNS separates mounts, and root and working directory of this thread, from others; no memory and no
+    // descriptor is affected.
+    if unsafe { libc::unshare(libc::CLONE_NEWNS) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// Gives the restrictions among `options` (ro, nosuid, nodev, noexec) to the mount at `path` and everything below it.
 ///
 /// # Errors

@@ -22,6 +22,7 @@ mod attributes;
 mod caller;
 mod cgroups;
 mod cgroups_v2;
+mod checkpoint;
 mod config;
 mod crash;
 mod delete;

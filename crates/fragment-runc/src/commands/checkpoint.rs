@@ -1,15 +1,74 @@
 //! `checkpoint`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::bail;
 
+use super::create::absolute;
 use crate::arguments::CheckpointArguments;
-use crate::runtime::Runtime;
+use crate::runtime::{CheckpointOptions, CriuOptions, Runtime};
+
+/// Where images are when nothing else is said, as for runc.
+pub(super) const IMAGES: &str = "checkpoint";
 
 pub(crate) fn checkpoint(
-    _runtime: &Runtime,
-    _arguments: &CheckpointArguments,
+    runtime: &Runtime,
+    criu: Option<PathBuf>,
+    arguments: CheckpointArguments,
 ) -> anyhow::Result<ExitCode> {
-    bail!("checkpoint is not supported yet");
+    check_namespaces(&arguments.empty_ns)?;
+    let defaults = CriuOptions::default();
+    let images = arguments.image_path.unwrap_or_else(|| IMAGES.into());
+    let options = CheckpointOptions {
+        criu: CriuOptions {
+            program: criu.unwrap_or(defaults.program),
+            images: absolute(Some(images.clone()))?.unwrap_or(images),
+            work: absolute(arguments.work_path)?,
+            tcp_established: arguments.tcp_established,
+            external_unix_sockets: arguments.ext_unix_sk,
+            shell_job: arguments.shell_job,
+            file_locks: arguments.file_locks,
+            cgroups: mode(arguments.manage_cgroups_mode, defaults.cgroups),
+            auto_dedup: arguments.auto_dedup,
+            lazy_pages: arguments.lazy_pages,
+        },
+        parent: arguments.parent_path,
+        leave_running: arguments.leave_running,
+        skip_in_flight: arguments.tcp_skip_in_flight,
+        link_remap: arguments.link_remap,
+        status_fd: arguments.status_fd,
+        page_server: arguments.page_server.as_deref().map(server).transpose()?,
+        pre_dump: arguments.pre_dump,
+    };
+    runtime.checkpoint(&arguments.id.parse()?, &options)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An empty mode is the default one.
+pub(super) fn mode(given: Option<String>, default: String) -> String {
+    given.filter(|mode| !mode.is_empty()).unwrap_or(default)
+}
+
+/// The network's contents are never saved; there is no other namespace to empty.
+pub(super) fn check_namespaces(names: &[String]) -> anyhow::Result<()> {
+    match names.iter().find(|name| *name != "network") {
+        Some(name) => bail!("namespace {name:?} is not supported"),
+        None => Ok(()),
+    }
+}
+
+fn server(text: &str) -> anyhow::Result<(String, u16)> {
+    let Some((address, port)) = text
+        .rsplit_once(':')
+        .filter(|(address, port)| !address.is_empty() && !port.is_empty())
+    else {
+        bail!("Use --page-server ADDRESS:PORT to specify page server");
+    };
+    let Ok(port) = port.parse() else {
+        bail!("Invalid port number");
+    };
+    // an IPv6 address stands in brackets
+    let address = address.trim_start_matches('[').trim_end_matches(']');
+    Ok((address.to_owned(), port))
 }

@@ -32,7 +32,9 @@ pub(crate) fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode>
     // what does not differ from a runtime without composition
     let launch = runtime.launch();
     match command {
-        Command::Checkpoint(arguments) => checkpoint::checkpoint(launch, &arguments),
+        Command::Checkpoint(arguments) => {
+            checkpoint::checkpoint(launch, global.criu.clone(), arguments)
+        }
         Command::Create(arguments) => create::create(&runtime, arguments),
         Command::Delete(arguments) => delete::delete(&runtime, &arguments),
         Command::Events(arguments) => events::events(launch, &arguments),
@@ -42,7 +44,7 @@ pub(crate) fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode>
         Command::List(arguments) => list::list(launch, &arguments),
         Command::Pause(arguments) => pause::pause(launch, &arguments),
         Command::Ps(arguments) => ps::ps(launch, &arguments),
-        Command::Restore(arguments) => restore::restore(&runtime, &arguments),
+        Command::Restore(arguments) => restore::restore(launch, global.criu.clone(), arguments),
         Command::Resume(arguments) => resume::resume(launch, &arguments),
         Command::Run(arguments) => run::run(&runtime, arguments),
         Command::Spec(arguments) => spec::spec(&arguments),
