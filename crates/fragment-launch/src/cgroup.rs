@@ -9,8 +9,10 @@ use libcontainer::oci_spec::runtime::{
 };
 
 use crate::capture::EXECUTOR;
+use crate::diagnosis::words;
 use crate::error::LaunchError;
 use crate::id::ContainerId;
+use crate::joined::{self, Namespaces};
 
 /// What the derived specification says: nothing that means anything to the stand-in for libcgroups.
 pub(crate) const DERIVED_PATH: &str = "/";
@@ -42,25 +44,28 @@ pub(crate) fn resources(spec: &Spec) -> Option<&LinuxResources> {
 }
 
 /// Has the processes libcontainer clones from now on enter the cgroup: after they were cloned, before they leave user and
-/// cgroup namespace.
-pub(crate) fn open(entrances: Entrances) {
-    set_entrance(move || entrances.enter());
+/// cgroup namespace. On the way they join what can be joined only there.
+pub(crate) fn open(entrances: Entrances, joined: Namespaces) {
+    set_entrance(move || entrances.enter(), joined);
 }
 
 /// Has the next process libcontainer clones make its own scope of systemd's.
-pub(crate) fn open_scope(scope: Scoped) {
-    set_entrance(move || scope.enter());
+pub(crate) fn open_scope(scope: Scoped, joined: Namespaces) {
+    set_entrance(move || scope.enter(), joined);
 }
 
-fn set_entrance(enter: impl Fn() -> Result<(), CgroupError> + Send + 'static) {
+fn set_entrance(enter: impl Fn() -> Result<(), CgroupError> + Send + 'static, joined: Namespaces) {
     libcgroups::common::set_entrance(move || {
-        enter().map_err(|error| {
-            let message = chain(&LaunchError::ApplyCgroup(error));
-            // libcontainer's own line around it says nothing more
-            tracing::error!(target: EXECUTOR, "{message}");
-            io::Error::other(message)
-        })
+        enter().map_err(|error| told(&chain(&LaunchError::ApplyCgroup(error))))?;
+        joined::enter(&joined)
+            .map_err(|error| told(&format!("join a namespace: {}", words(&error))))
     });
+}
+
+/// libcontainer's own line around an error says nothing more.
+fn told(message: &str) -> io::Error {
+    tracing::error!(target: EXECUTOR, "{message}");
+    io::Error::other(message.to_owned())
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

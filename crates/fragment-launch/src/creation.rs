@@ -19,6 +19,7 @@ use crate::derived::Derived;
 use crate::error::LaunchError;
 use crate::executor::{FragmentExecutor, Init};
 use crate::hook;
+use crate::joined::Joined;
 use crate::process::Identity;
 use crate::record::{Place, Record, Stage};
 use crate::runtime::{
@@ -40,6 +41,7 @@ pub(crate) struct Creation {
     prepared: Option<Prepared>,
     /// Open until libcontainer has joined it.
     user_namespace: Option<File>,
+    joined: Joined,
     reached_hooks: bool,
 }
 
@@ -69,6 +71,7 @@ impl Creation {
             seccomp: None,
             prepared: None,
             user_namespace: None,
+            joined: Joined::default(),
             reached_hooks: false,
         })
     }
@@ -103,6 +106,7 @@ impl Creation {
             self.user_namespace = user_namespace::arrange(linux, &self.derived.process)?;
         }
         self.derived.open(self.user_namespace.as_ref())?;
+        self.joined = Joined::take_from(&mut self.derived.spec)?;
         let directory = self.directory();
         write_json(&directory.join("config.json"), &self.derived.spec)?;
         original.save(&self.place)?;
@@ -222,9 +226,9 @@ impl Creation {
         } = &mut self.record;
         if cgroup.unit().is_some() {
             let scope = cgroup.scoped(resources, annotations, self.cgroup_owner)?;
-            cgroup::open_scope(scope);
+            cgroup::open_scope(scope, self.joined.namespaces());
         } else {
-            cgroup::open(cgroup.entrances(None, None)?);
+            cgroup::open(cgroup.entrances(None, None)?, self.joined.namespaces());
         }
         Ok(())
     }
@@ -241,6 +245,7 @@ impl Creation {
         let init = Init {
             new_network,
             after_mounts: self.derived.after_mounts.clone(),
+            sysctls: self.joined.sysctls.clone(),
             start_container: self.derived.start_container.clone(),
             state: hook::state_of(&self.record, ContainerStatus::Created),
         };

@@ -33,6 +33,7 @@ use crate::dev::DevError;
 use crate::diagnosis::{chain, words};
 use crate::environment;
 use crate::hook_run::{self, HookError, Stderr};
+use crate::joined;
 use crate::masks::MaskError;
 use crate::mounts::AfterMounts;
 use crate::namespaces::JoinError;
@@ -63,6 +64,8 @@ pub(crate) struct Init {
     pub(crate) new_network: bool,
     /// What is left to do about mounts.
     pub(crate) after_mounts: AfterMounts,
+    /// Kernel parameters that libcontainer does not set.
+    pub(crate) sysctls: Vec<(String, String)>,
     /// Hooks to run just before the program.
     pub(crate) start_container: Vec<Hook>,
     /// The state for those hooks.
@@ -111,6 +114,8 @@ pub(crate) enum StepError {
     Mask(MaskError),
     #[error("mount {path}: set its options: {}", words(.source), path = .path.display())]
     Attributes { path: PathBuf, source: io::Error },
+    #[error("set sysctl {key}: {}", words(.source))]
+    Sysctl { key: String, source: io::Error },
     #[error("error loading seccomp filter into kernel: {0}")]
     Seccomp(SeccompError),
     #[error("set capabilities: {0}")]
@@ -170,6 +175,7 @@ impl FragmentExecutor {
             user.uid(),
             passed,
         );
+        self.label()?;
         if self.no_new_privileges() {
             rustix::thread::set_no_new_privs(true)
                 .map_err(|errno| StepError::at("set no_new_privs")(errno.into()))?;
@@ -197,6 +203,15 @@ impl FragmentExecutor {
             program,
             environment,
         })
+    }
+
+    /// Gives the program its SELinux label (setexeccon(3)). libcontainer has none; that there is an SELinux was checked.
+    fn label(&self) -> Result<(), StepError> {
+        match self.process.selinux_label().as_deref() {
+            None | Some("") => Ok(()),
+            Some(label) => std::fs::write("/proc/thread-self/attr/exec", label)
+                .map_err(StepError::at("set the SELinux label of the process")),
+        }
     }
 
     fn no_new_privileges(&self) -> bool {
@@ -384,6 +399,12 @@ impl Init {
         for (path, attributes) in &after.attributes {
             set_attributes(path, *attributes).map_err(|source| StepError::Attributes {
                 path: path.clone(),
+                source,
+            })?;
+        }
+        for (key, value) in &self.sysctls {
+            joined::set_sysctl(key, value).map_err(|source| StepError::Sysctl {
+                key: key.clone(),
                 source,
             })?;
         }

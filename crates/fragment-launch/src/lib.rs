@@ -40,6 +40,7 @@ pub mod hook;
 pub mod hook_run;
 mod id;
 mod identities;
+mod joined;
 mod kill;
 mod list;
 mod listener;

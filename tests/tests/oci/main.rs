@@ -27,6 +27,7 @@ mod config;
 mod crash;
 mod delete;
 mod descriptors;
+mod devices;
 mod engines;
 mod exec;
 mod failures;

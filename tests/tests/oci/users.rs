@@ -271,6 +271,46 @@ fn a_namespace_with_a_path_is_joined() {
 }
 
 #[test]
+fn namespaces_of_the_host_are_joined_by_a_container_with_its_own_users() {
+    // a pod's network that belongs to the host: joined before the user namespace, as by runc
+    let first = Scene::sleeper();
+    first.up();
+    let (id, mut bundle) = first.another("joined");
+    bundle.sh(
+        "readlink /proc/self/ns/net; readlink /proc/self/ns/ipc; readlink /proc/self/ns/uts; id -u",
+    );
+    let range = json!([mapping(0, ROOT, 65536)]);
+    bundle.edit(|spec| {
+        spec["linux"]["uidMappings"] = range.clone();
+        spec["linux"]["gidMappings"] = range;
+        spec.as_object_mut().unwrap().remove("hostname");
+        // mqueue and sysfs belong to namespaces that are not this container's
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| {
+            mount["type"] != "mqueue" && mount["type"] != "sysfs" && mount["type"] != "cgroup"
+        });
+    });
+    bundle.namespace(json!({ "type": "user" }));
+    let kinds = [("network", "net"), ("ipc", "ipc"), ("uts", "uts")];
+    for (kind, name) in kinds {
+        let path = format!("/proc/{}/ns/{name}", first.pid());
+        bundle.namespace(json!({ "type": kind, "path": path }));
+    }
+    let link = |name: &str| fs::read_link(format!("/proc/{}/ns/{name}", first.pid())).unwrap();
+    let mut expected = String::new();
+    for (_, name) in kinds {
+        expected.push_str(&format!("{}\n", link(name).display()));
+    }
+    let output = first
+        .call(["run", "--bundle"])
+        .args([bundle.path()])
+        .args([&id])
+        .output();
+    output.ok().stdout(&format!("{expected}0\n"));
+    first.delete();
+}
+
+#[test]
 fn mappings_without_a_namespace_and_the_other_way_round() {
     let range = json!([mapping(0, ROOT, 65536)]);
     let refused = |change: &dyn Fn(&mut Value), words: &str| {
