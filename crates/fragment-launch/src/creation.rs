@@ -228,7 +228,7 @@ impl Creation {
             let scope = cgroup.scoped(resources, annotations, self.cgroup_owner)?;
             cgroup::open_scope(scope, self.joined.namespaces());
         } else {
-            cgroup::open(cgroup.entrances(None, None)?, self.joined.namespaces());
+            cgroup::open(cgroup.entrances()?, self.joined.namespaces());
         }
         Ok(())
     }

@@ -177,7 +177,7 @@ pub fn document() -> Value {
         "linux": {
             "namespaces": NAMESPACES.as_slice(),
             "capabilities": capabilities,
-            "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": false, "rdma": false },
+            "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true },
             "seccomp": {
                 "enabled": true,
                 "actions": SECCOMP_ACTIONS.as_slice(),

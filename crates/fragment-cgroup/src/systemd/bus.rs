@@ -275,15 +275,6 @@ pub(crate) fn set_body(unit: &str, properties: &[Property]) -> Vec<u8> {
     body.finish()
 }
 
-/// s s au: AttachProcessesToUnit
-pub(crate) fn attach_body(unit: &str, below: &str, pid: u32) -> Vec<u8> {
-    let mut body = Writer::default();
-    body.text(unit);
-    body.text(below);
-    body.array(4, |it| it.u32(pid));
-    body.finish()
-}
-
 /// s s: StopUnit
 pub(crate) fn stop_body(unit: &str) -> Vec<u8> {
     let mut body = Writer::default();

@@ -135,6 +135,6 @@ impl Cgroup {
             // the join tells
             made.is_ok() || !directory.is_unified()
         });
-        self.entrances(None, None)?.enter()
+        self.entrances()?.enter()
     }
 }

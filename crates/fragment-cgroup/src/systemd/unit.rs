@@ -9,7 +9,7 @@ use crate::error::CgroupError;
 use crate::layout::Kind;
 use crate::limits::in_user_namespace;
 use crate::resources::Resources;
-use crate::systemd::bus::{Bus, Refusal, attach_body, set_body, start_body, stop_body, text};
+use crate::systemd::bus::{Bus, Refusal, set_body, start_body, stop_body, text};
 use crate::systemd::properties;
 use crate::systemd::wire::{Property, Value};
 
@@ -168,14 +168,6 @@ impl Unit {
         let body = set_body(&self.name, &list);
         let set = bus.manage("SetUnitProperties", "sba(sv)", &body)?;
         set.map_err(|refusal| self.refused("set properties of", refusal.message))
-    }
-
-    /// Has systemd move a process in: without root's rights nobody else can move one from another part of the tree.
-    pub(crate) fn attach(&self, below: &str, pid: u32) -> Result<(), CgroupError> {
-        let mut bus = Bus::open(self.user)?;
-        let body = attach_body(&self.name, below, pid);
-        let attached = bus.manage("AttachProcessesToUnit", "ssau", &body)?;
-        attached.map_err(|refusal| self.refused("attach a process to", refusal.message))
     }
 
     /// Stops it and forgets that it failed; one that is gone already is what is wanted.
