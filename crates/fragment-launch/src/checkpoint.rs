@@ -73,12 +73,6 @@ impl Runtime {
 }
 
 fn dump(record: &Record, options: &CheckpointOptions) -> Result<(), LaunchError> {
-    // libcontainer's own has lost what is done without it
-    let spec = Bundle::load(&record.bundle)?.spec;
-    check_supported(&spec)?;
-    if !record.residue.is_empty() {
-        return Err(CriuError::Unsupported("a composed root file system").into());
-    }
     let init = record.init.map_or(0, |init| init.pid);
     let images = &options.criu.images;
     for directory in [Some(images), options.criu.work.as_ref()]
@@ -91,6 +85,16 @@ fn dump(record: &Record, options: &CheckpointOptions) -> Result<(), LaunchError>
             .mode(0o700)
             .create(directory);
         made.map_err(LaunchError::io("create", directory))?;
+    }
+    // what is wrong with the command line is told before what the container is: runc's test of it has a terminal
+    if let Some(parent) = &options.parent {
+        check_parent(images, parent)?;
+    }
+    // libcontainer's own has lost what is done without it
+    let spec = Bundle::load(&record.bundle)?.spec;
+    check_supported(&spec)?;
+    if !record.residue.is_empty() {
+        return Err(CriuError::Unsupported("a composed root file system").into());
     }
     let action = if options.pre_dump { "pre-dump" } else { "dump" };
     let mut criu = Criu::new(action, &options.criu, &record.rootfs)?;
@@ -107,7 +111,6 @@ fn dump(record: &Record, options: &CheckpointOptions) -> Result<(), LaunchError>
         criu.flag(wanted, flag);
     }
     if let Some(parent) = &options.parent {
-        check_parent(images, parent)?;
         criu.value("--prev-images-dir", parent);
     }
     if let Some(fd) = options.status_fd {
