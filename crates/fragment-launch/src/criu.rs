@@ -199,7 +199,8 @@ impl Criu {
     /// What criu has against this kernel, if anything.
     fn check(&self) -> Option<String> {
         let done = Command::new(&self.program)
-            .arg("check")
+            // without the host's own: its log file would come to lie wherever we are
+            .args(["check", "--no-default-config"])
             .stdin(Stdio::null())
             .output()
             .ok()?;
