@@ -162,6 +162,23 @@ const SECCOMP_FLAGS: [&str; 4] = [
     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
 ];
 
+/// set_mempolicy(2).
+const MEMORY_MODES: [&str; 7] = [
+    "MPOL_BIND",
+    "MPOL_DEFAULT",
+    "MPOL_INTERLEAVE",
+    "MPOL_LOCAL",
+    "MPOL_PREFERRED",
+    "MPOL_PREFERRED_MANY",
+    "MPOL_WEIGHTED_INTERLEAVE",
+];
+
+const MEMORY_FLAGS: [&str; 3] = [
+    "MPOL_F_NUMA_BALANCING",
+    "MPOL_F_RELATIVE_NODES",
+    "MPOL_F_STATIC_NODES",
+];
+
 /// The `features` document (runtime-spec, features.md). What it claims is tried by the tests `features::*` of `tests/`.
 #[must_use]
 pub fn document() -> Value {
@@ -187,14 +204,14 @@ pub fn document() -> Value {
                 "supportedFlags": SECCOMP_FLAGS.as_slice()
             },
             "apparmor": { "enabled": true },
-            "selinux": { "enabled": false },
+            "selinux": { "enabled": true },
             "intelRdt": { "enabled": true },
-            "memoryPolicy": { "modes": [], "flags": [] },
+            "memoryPolicy": { "modes": MEMORY_MODES.as_slice(), "flags": MEMORY_FLAGS.as_slice() },
             "mountExtensions": { "idmap": { "enabled": true } },
             "netDevices": { "enabled": true }
         },
         "annotations": annotations(),
-        "potentiallyUnsafeConfigAnnotations": ["dev.fragment."]
+        "potentiallyUnsafeConfigAnnotations": ["dev.fragment.", "org.systemd.property."]
     })
 }
 
@@ -204,7 +221,7 @@ fn annotations() -> Value {
         "dev.fragment.version": env!("CARGO_PKG_VERSION"),
         // a bundle that lacks files gets them from components below its root; dev.fragment.* annotations steer that
         "dev.fragment.compose": "true",
-        "dev.fragment.checkpoint.enabled": "false",
+        "dev.fragment.checkpoint.enabled": "true",
         "io.github.seccomp.libseccomp.version": libseccomp()
     })
 }
@@ -219,7 +236,7 @@ mod tests {
     use super::*;
     use libcontainer::oci_spec::runtime::{
         Arch, Capability, LinuxNamespaceType, LinuxSeccompAction, LinuxSeccompFilterFlag,
-        LinuxSeccompOperator,
+        LinuxSeccompOperator, MemoryPolicyFlagType, MemoryPolicyModeType,
     };
     use serde::de::DeserializeOwned;
 
@@ -237,6 +254,8 @@ mod tests {
         known::<LinuxSeccompOperator>(&SECCOMP_OPERATORS);
         known::<LinuxSeccompFilterFlag>(&SECCOMP_FLAGS);
         known::<Arch>(&SECCOMP_ARCHITECTURES);
+        known::<MemoryPolicyModeType>(&MEMORY_MODES);
+        known::<MemoryPolicyFlagType>(&MEMORY_FLAGS);
         for name in CAPABILITIES {
             let value = Value::from(format!("CAP_{name}"));
             assert!(
