@@ -12,7 +12,7 @@ use crate::error::ComposeError;
 use crate::filesystem::Filesystem;
 use crate::kernel::KernelVersion;
 use crate::layout;
-use crate::overlay::Overlay;
+use crate::overlay::{MountOptions, Overlay};
 use crate::residue::{Residue, SCRATCH_NAME, WORK_PREFIX, cleanup};
 use crate::rootfs::{self, RootfsFacts};
 
@@ -192,8 +192,8 @@ fn work_directory(inputs: &Inputs<'_>) -> Result<PathBuf, ComposeError> {
 pub struct Prepared {
     /// The overlay; none: nothing is composed.
     pub overlay: Option<Overlay>,
-    /// Its mount options, as fsconfig(2) takes them.
-    pub options: Vec<String>,
+    /// Its mount options, and where they hold.
+    pub options: MountOptions,
     /// What was met on the way, for the log.
     pub warnings: Vec<String>,
     residue: Residue,
@@ -227,7 +227,7 @@ impl Composition {
     pub fn prepare(&self, kernel: KernelVersion) -> Result<Prepared, ComposeError> {
         let mut prepared = Prepared {
             overlay: None,
-            options: Vec::new(),
+            options: MountOptions::default(),
             warnings: Vec::new(),
             residue: self.residue.clone(),
             committed: false,

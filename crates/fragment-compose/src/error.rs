@@ -136,8 +136,7 @@ pub enum ComposeError {
     /// A kernel without `lowerdir+` takes one short list of layers.
     #[error(
         "{layers} layers do not fit into the one mount option of {limit} bytes that Linux {kernel} takes: use Linux 6.8 or \
-         later, or a state directory (--root) with a shorter path than `{}`",
-        links.display()
+         later, or a composition of fewer components"
     )]
     OptionTooLong {
         /// How many layers.
@@ -146,7 +145,5 @@ pub enum ComposeError {
         limit: usize,
         /// The kernel.
         kernel: KernelVersion,
-        /// Where the links to them lie.
-        links: PathBuf,
     },
 }

@@ -26,6 +26,6 @@ pub use composition::{Composition, Inputs, Prepared, compose};
 pub use error::ComposeError;
 pub use filesystem::Filesystem;
 pub use kernel::KernelVersion;
-pub use overlay::Overlay;
+pub use overlay::{MountOptions, Overlay};
 pub use residue::{Residue, cleanup};
 pub use rootfs::RootfsFacts;

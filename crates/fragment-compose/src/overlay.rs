@@ -3,6 +3,7 @@
 //! fsconfig(2) takes string values of at most 255 bytes (`strndup_user(…, 256)` in fs/fsopen.c) and overlayfs gives `:`,
 //! `,` and `\` a meaning that differs between options and kernels. So a path that is too long or holds such a byte is
 //! named by a short symbolic link in a directory of ours, which overlayfs follows when it mounts; nothing is ever escaped.
+//! Kernels that take all layers in one value only are given names relative to that directory: some eighty fit.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -49,8 +50,18 @@ pub struct Overlay {
     pub throw_away: bool,
 }
 
+/// How an overlay is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MountOptions {
+    /// One `key=value` or flag each, as fsconfig(2) takes them.
+    pub list: Vec<String>,
+    /// The working directory of the process that mounts, where the list names layers relative to it: overlayfs looks them up
+    /// from there (`ovl_mount_dir` in fs/overlayfs/super.c before Linux 6.5).
+    pub directory: Option<PathBuf>,
+}
+
 impl Overlay {
-    /// The options for mounting it, one `key=value` or flag each, as fsconfig(2) takes them.
+    /// The options for mounting it.
     ///
     /// Short links are made in `links` where a path needs one; they have to stay until the overlay is mounted.
     ///
@@ -60,7 +71,7 @@ impl Overlay {
         &self,
         kernel: KernelVersion,
         links: &Path,
-    ) -> Result<Vec<String>, ComposeError> {
+    ) -> Result<MountOptions, ComposeError> {
         if self.lowers.len() > MAX_LOWERS {
             let (count, limit) = (self.lowers.len(), MAX_LOWERS);
             return Err(ComposeError::TooManyLayers { count, limit });
@@ -70,12 +81,19 @@ impl Overlay {
             made: 0,
         };
         let mut options = Vec::with_capacity(self.lowers.len() + 7);
+        let mut directory = None;
         if kernel >= LOWERDIR_PLUS {
             for lower in &self.lowers {
                 options.push(format!("lowerdir+={}", names.name(lower)?));
             }
+        } else if let Some(list) = self.whole_list() {
+            options.push(format!("lowerdir={list}"));
         } else {
-            options.push(format!("lowerdir={}", self.lower_list(kernel, &mut names)?));
+            options.push(format!(
+                "lowerdir={}",
+                self.linked_list(kernel, &mut names)?
+            ));
+            directory = Some(links.to_path_buf());
         }
         if let (Some(upper), Some(work)) = (&self.upper, &self.work) {
             options.push(format!("upperdir={}", names.name(upper)?));
@@ -86,49 +104,38 @@ impl Overlay {
             }
         }
         options.extend(FIXED.map(str::to_owned));
-        Ok(options)
+        Ok(MountOptions {
+            list: options,
+            directory,
+        })
     }
 
-    /// The layers as one `a:b:c`, all by links where the paths themselves do not fit.
-    fn lower_list(
+    /// The layers' own paths as one `a:b:c`, where that fits.
+    fn whole_list(&self) -> Option<String> {
+        let plain = self.lowers.iter().all(|path| is_plain(path));
+        let paths = self.lowers.iter().map(|path| path.to_string_lossy());
+        let list = paths.collect::<Vec<_>>().join(":");
+        (plain && list.len() <= MAX_VALUE).then_some(list)
+    }
+
+    /// The layers as one `a:b:c` of links, named relative to their directory.
+    fn linked_list(
         &self,
         kernel: KernelVersion,
         names: &mut Links<'_>,
     ) -> Result<String, ComposeError> {
-        if self.lowers.iter().all(|path| is_plain(path)) {
-            let list: Vec<_> = self
-                .lowers
-                .iter()
-                .map(|path| path.to_string_lossy())
-                .collect();
-            let list = list.join(":");
-            if list.len() <= MAX_VALUE {
-                return Ok(list);
-            }
-        }
-        let too_long = || ComposeError::OptionTooLong {
-            layers: self.lowers.len(),
-            limit: MAX_VALUE,
-            kernel,
-            links: names.directory.to_path_buf(),
-        };
-        // known before any link is made: each name is the directory, a slash and at least one digit
-        let least = self.lowers.len() * (names.directory.as_os_str().len() + 3);
-        if least > MAX_VALUE + 1 {
-            return Err(too_long());
-        }
-        let mut list = Vec::with_capacity(self.lowers.len());
-        for lower in &self.lowers {
-            list.push(names.link(lower)?);
-        }
-        let list = list.join(":");
+        // known before any link is made: they are numbers
+        let list = (0..self.lowers.len()).map(|number| number.to_string());
+        let list = list.collect::<Vec<_>>().join(":");
         if list.len() > MAX_VALUE {
             return Err(ComposeError::OptionTooLong {
                 layers: self.lowers.len(),
                 limit: MAX_VALUE,
                 kernel,
-                links: names.directory.to_path_buf(),
             });
+        }
+        for lower in &self.lowers {
+            names.link(lower)?;
         }
         Ok(list)
     }
@@ -218,7 +225,10 @@ mod tests {
             work: Some("/bundle/work".into()),
             ..lowers(&["/a", "/b"])
         };
-        let options = overlay.mount_options(NEW, Path::new("/nonesuch")).unwrap();
+        let options = overlay
+            .mount_options(NEW, Path::new("/nonesuch"))
+            .unwrap()
+            .list;
         assert_eq!(
             options,
             [
@@ -232,7 +242,10 @@ mod tests {
                 "xino=off"
             ]
         );
-        let options = overlay.mount_options(OLD, Path::new("/nonesuch")).unwrap();
+        let options = overlay
+            .mount_options(OLD, Path::new("/nonesuch"))
+            .unwrap()
+            .list;
         assert_eq!(options[0], "lowerdir=/a:/b");
     }
 
@@ -250,7 +263,8 @@ mod tests {
         let has = |overlay: &Overlay, kernel| {
             let options = overlay
                 .mount_options(kernel, Path::new("/nonesuch"))
-                .unwrap();
+                .unwrap()
+                .list;
             options.contains(&"volatile".to_owned())
         };
         assert!(has(&dropped, NEW) && !has(&kept, NEW));
@@ -264,15 +278,13 @@ mod tests {
         for path in [long.as_str(), "/a:b", "/a,b", "/a\\b", "/a\nb"] {
             for kernel in [NEW, OLD] {
                 let options = lowers(&[path]).mount_options(kernel, links.path()).unwrap();
-                let (_, value) = options[0].split_once('=').unwrap();
-                assert_eq!(
-                    std::fs::read_link(value).unwrap(),
-                    Path::new(path),
-                    "{options:?}"
-                );
+                let (_, value) = options.list[0].split_once('=').unwrap();
+                assert_eq!(options.directory.is_some(), kernel == OLD);
+                let link = options.directory.unwrap_or_default().join(value);
+                assert_eq!(std::fs::read_link(link).unwrap(), Path::new(path));
                 assert!(
                     value.len() <= 255 && !value.contains([':', ',', '\\']),
-                    "{options:?}"
+                    "{value}"
                 );
             }
         }
@@ -287,7 +299,7 @@ mod tests {
             lowers: vec![path.clone()],
             ..lowers(&[])
         };
-        let options = overlay.mount_options(NEW, links.path()).unwrap();
+        let options = overlay.mount_options(NEW, links.path()).unwrap().list;
         let (_, value) = options[0].split_once('=').unwrap();
         assert_eq!(std::fs::read_link(value).unwrap(), path);
     }
@@ -300,8 +312,8 @@ mod tests {
             .collect();
         let paths: Vec<_> = paths.iter().map(String::as_str).collect();
         let options = lowers(&paths).mount_options(OLD, links.path()).unwrap();
-        assert_eq!(options[0].matches(':').count(), 8, "{options:?}");
-        assert!(options[0].len() <= "lowerdir=".len() + 255, "{options:?}");
+        assert_eq!(options.list[0], "lowerdir=0:1:2:3:4:5:6:7:8");
+        assert_eq!(options.directory.as_deref(), Some(links.path()));
 
         let many: Vec<_> = (0..100)
             .map(|n| format!("/{n}/{}", "0".repeat(64)))

@@ -14,7 +14,7 @@ use fragment_compose::{
 use fragment_types::manifest::Size;
 use fragment_types::plan::{Form, Layer, Reason};
 use fragment_types::{ComponentName, Digest, Need};
-use private::{in_private_namespace, mount_overlay, mount_tmpfs, unmount};
+use private::{in_private_namespace, mount_overlay, mount_prepared, mount_tmpfs, unmount};
 use tempfile::TempDir;
 
 /// A bundle, component trees and a scratch directory.
@@ -104,7 +104,7 @@ impl Site {
             .unwrap()
             .prepare(KernelVersion::running())
             .unwrap();
-        mount_overlay(&prepared.options, &self.path("merged")).unwrap();
+        mount_prepared(&prepared.options, &self.path("merged")).unwrap();
         prepared
     }
 
@@ -139,7 +139,7 @@ fn without_layers_nothing_is_composed_and_nothing_looked_at() {
     assert_eq!(composition.form, Form::Plain);
     assert!(composition.residue.is_empty());
     let prepared = composition.prepare(KernelVersion::running()).unwrap();
-    assert!(prepared.overlay.is_none() && prepared.options.is_empty());
+    assert!(prepared.overlay.is_none() && prepared.options.list.is_empty());
 }
 
 #[test]
@@ -605,7 +605,7 @@ fn kernel_takes_one_to_three_hundred_layers_and_long_paths() {
             })
             .unwrap();
             let prepared = composition.prepare(KernelVersion::running()).unwrap();
-            mount_overlay(&prepared.options, &site.path("merged")).unwrap();
+            mount_prepared(&prepared.options, &site.path("merged")).unwrap();
             // the links have done their work
             fs::remove_dir_all(site.path("state/overlay/l")).unwrap();
             write(&site.path("merged"), "new", "written");
@@ -633,11 +633,12 @@ fn kernel_takes_the_list_that_older_kernels_get() {
             .prepare(KernelVersion::new(6, 1))
             .unwrap();
         assert!(
-            prepared.options[0].starts_with("lowerdir="),
+            prepared.options.list[0].starts_with("lowerdir="),
             "{:?}",
             prepared.options
         );
-        mount_overlay(&prepared.options, &site.path("merged")).unwrap();
+        assert!(prepared.options.directory.is_some());
+        mount_prepared(&prepared.options, &site.path("merged")).unwrap();
         assert_eq!(fs::read_dir(site.path("merged/usr")).unwrap().count(), 8);
         assert_eq!(site.read("usr/all").as_deref(), Some("0"));
         unmount(&site.path("merged"));
@@ -659,6 +660,7 @@ fn kernel_follows_no_redirect_that_a_rootfs_carries() {
         // the attack is real: with the kernel's permissive setting it works
         let options: Vec<_> = prepared
             .options
+            .list
             .iter()
             .filter(|one| !one.starts_with("redirect_dir"))
             .cloned()

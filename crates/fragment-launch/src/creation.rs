@@ -139,7 +139,8 @@ impl Creation {
         for warning in &prepared.warnings {
             tracing::warn!("{warning}");
         }
-        self.derived.overlay(std::mem::take(&mut prepared.options));
+        self.derived
+            .overlay(std::mem::take(&mut prepared.options.list));
         self.prepared = Some(prepared);
         Ok(())
     }
@@ -200,7 +201,13 @@ impl Creation {
         self.open_cgroup().map_err(LaunchError::ApplyCgroup)?;
         let mark = capture::mark();
         tracing::debug!("nsexec container setup: by libcontainer");
-        let _surroundings = Surroundings::calm();
+        let composed = self.prepared.as_ref();
+        let _surroundings = Surroundings::calm_in(
+            composed.and_then(|prepared| prepared.options.directory.as_deref()),
+        )
+        .map_err(LaunchError::system(
+            "change to the directory of the layers' names",
+        ))?;
         let mut builder = ContainerBuilder::new(self.place.id().to_owned(), SyscallType::default())
             .with_executor(self.executor())
             .with_preserved_fds(self.options.preserve_fds)

@@ -398,23 +398,30 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Laun
 /// What libcontainer takes from this process and should not: restored when dropped.
 pub(crate) struct Surroundings {
     umask: Mode,
+    before: Option<PathBuf>,
 }
 
 impl Surroundings {
-    /// A umask that lets the directories made for mounts be entered, and a working directory that exists: libcontainer
-    /// changes to its own and back.
-    pub(crate) fn calm() -> Self {
-        if std::env::current_dir().is_err() {
-            let _ = std::env::set_current_dir("/");
+    /// A umask that lets the directories made for mounts be entered, and a working directory that exists, `directory` where
+    /// one is named: libcontainer changes to its own and back.
+    pub(crate) fn calm_in(directory: Option<&Path>) -> std::io::Result<Self> {
+        let before = std::env::current_dir();
+        if before.is_err() || directory.is_some() {
+            std::env::set_current_dir(directory.unwrap_or(Path::new("/")))?;
         }
-        Self {
+        Ok(Self {
             umask: rustix::process::umask(Mode::from_raw_mode(0o022)),
-        }
+            before: before.ok().filter(|_| directory.is_some()),
+        })
     }
 }
 
 impl Drop for Surroundings {
     fn drop(&mut self) {
         rustix::process::umask(self.umask);
+        if let Some(before) = &self.before {
+            // it can have gone meanwhile
+            let _ = std::env::set_current_dir(before);
+        }
     }
 }

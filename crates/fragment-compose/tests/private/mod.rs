@@ -8,6 +8,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::Command;
 
+use fragment_compose::MountOptions;
 use rustix::fd::AsFd as _;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag,
@@ -39,6 +40,14 @@ pub(crate) fn in_private_namespace(name: &str, body: impl FnOnce()) {
         output.status,
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// Mounts what was prepared, from where its options hold.
+pub(crate) fn mount_prepared(options: &MountOptions, target: &Path) -> Result<(), String> {
+    if let Some(directory) = &options.directory {
+        std::env::set_current_dir(directory).unwrap();
+    }
+    mount_overlay(&options.list, target)
 }
 
 /// Mounts an overlay as libcontainer does: one fsconfig(2) per option.
