@@ -311,7 +311,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert!(matches!(
             Bundle::load(dir.path()),
-            Err(BundleError::Read { .. })
+            Err(BundleError::Missing { .. })
         ));
         assert!(matches!(
             Bundle::load(dir.path().join("no")),

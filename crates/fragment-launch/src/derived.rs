@@ -510,7 +510,7 @@ mod tests {
             derive(&joined, point),
             Err(DeriveError::JoinedMountNamespace(_))
         ));
-        let (_dir, user) = bundle(r#"[{"type":"mount"},{"type":"user"}]"#);
+        let (_dir, user) = bundle(r#"[{"type":"mount"},{"type":"user","path":"/proc/1/ns/user"}]"#);
         assert!(matches!(
             derive(&user, point),
             Err(DeriveError::UserNamespace)

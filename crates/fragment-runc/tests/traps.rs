@@ -300,7 +300,7 @@ fn tmpcopyup_starts_a_tmpfs_with_what_lies_below() {
 #[test]
 fn tmpcopyup_of_something_else_is_refused_by_name() {
     let world = World::new(&["true"]);
-    let mount = json!({ "destination": "/run", "type": "tmpfs", "options": ["tmpcopyup", "ro"] });
+    let mount = json!({ "destination": "/run", "type": "mqueue", "options": ["tmpcopyup"] });
     world.edit(|spec| spec["mounts"].as_array_mut().unwrap().push(mount));
     world.create().bad("tmpcopyup of /run");
     world.assert_clean();
@@ -599,7 +599,7 @@ fn a_cgroup_with_processes_is_refused_and_they_live() {
     let world = World::new(&["sleep", "1000"]);
     world.up();
     let mut other = World::new(&["sleep", "1000"]);
-    let path = format!("/fragment-{}", world.id());
+    let path = format!("/{}", world.id());
     other.edit(|spec| spec["linux"]["cgroupsPath"] = json!(path));
     other.create().bad("is not empty");
     assert_eq!(world.status(), "running");

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 /// Debian's package busybox-static.
 const BUSYBOX: &str = "/usr/bin/busybox";
-const APPLETS: [&str; 14] = [
-    "sh", "true", "sleep", "cat", "echo", "id", "pwd", "env", "mknod", "ls", "touch", "kill",
-    "grep", "stat",
+const APPLETS: [&str; 15] = [
+    "sh", "readlink", "true", "sleep", "cat", "echo", "id", "pwd", "env", "mknod", "ls", "touch",
+    "kill", "grep", "stat",
 ];
 
 /// One test's world.
