@@ -258,8 +258,12 @@ pub(crate) fn mount_point(path: &Path, directory: bool) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
-/// Directories up to and including `path`.
+/// Directories up to and including `path`. Nothing is asked for of what is there already: a filter that is in force may hand
+/// mkdir(2) to an agent that waits for us.
 pub(crate) fn make_directories(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
     let mut ancestors: Vec<&Path> = path.ancestors().collect();
     ancestors.reverse();
     for directory in ancestors {
