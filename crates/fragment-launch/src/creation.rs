@@ -10,6 +10,7 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::container::{Container, ContainerStatus};
 use libcontainer::oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp};
 use libcontainer::syscall::syscall::SyscallType;
+use rustix::mount::MountPropagationFlags;
 
 use crate::bundle::Bundle;
 use crate::capture;
@@ -96,6 +97,9 @@ impl Creation {
         if let Some(composition) = composition {
             self.compose(composition)?;
         }
+        if let Some(rootfs) = self.derived.shared_root.clone() {
+            self.bind_root(&rootfs)?;
+        }
         let linux = self.derived.spec.linux().as_ref();
         let original = Original {
             process: self.derived.process.clone(),
@@ -143,6 +147,19 @@ impl Creation {
             .overlay(std::mem::take(&mut prepared.options.list));
         self.prepared = Some(prepared);
         Ok(())
+    }
+
+    /// Puts the root where it and all that is mounted on it can be told from mounts of others (see [`Place::remove`]).
+    fn bind_root(&self, rootfs: &Path) -> Result<(), LaunchError> {
+        let mount_point = self.place.mount_point();
+        fs::create_dir(&mount_point).map_err(LaunchError::io("create", mount_point.clone()))?;
+        rustix::mount::mount_bind_recursive(rootfs, &mount_point)
+            // what is mounted on it is not to be mounted on the bundle's as well
+            .and_then(|()| {
+                let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+                rustix::mount::mount_change(&mount_point, private)
+            })
+            .map_err(|errno| LaunchError::io("bind", rootfs)(errno.into()))
     }
 
     /// Has libcontainer make the container; the number of its first process.

@@ -166,12 +166,19 @@ pub(crate) struct Derived {
     pub(crate) poststop: Vec<Hook>,
     /// What libcontainer leaves undone about mounts.
     pub(crate) after_mounts: AfterMounts,
+    /// The root to bind to the mount point: where the container shares the runtime's mounts.
+    pub(crate) shared_root: Option<PathBuf>,
 }
 
 impl Derived {
-    /// Checks the caller's specification and derives libcontainer's. `mount_point` is the directory an overlay will be
-    /// mounted on when there is one.
-    pub(crate) fn new(bundle: &Bundle, mount_point: Option<&Path>) -> Result<Self, DeriveError> {
+    /// Checks the caller's specification and derives libcontainer's. `mount_point` is the directory that becomes the root
+    /// when an overlay will be mounted (`composed`), or when the container has no mount namespace of its own: the mounts that
+    /// libcontainer makes on the root are then all below a directory of ours, where they can be found and removed.
+    pub(crate) fn new(
+        bundle: &Bundle,
+        mount_point: &Path,
+        composed: bool,
+    ) -> Result<Self, DeriveError> {
         let mut spec = bundle.spec.clone();
         if !spec.version().starts_with("1.") {
             return Err(DeriveError::Version(spec.version().clone()));
@@ -193,12 +200,18 @@ impl Derived {
             linux.devices().as_deref().unwrap_or_default(),
             scenery,
         )?;
-        if mount_point.is_some() {
+        if composed {
             check_composable(&linux)?;
         }
+        let shared_root = (!has_mount_namespace(&linux)).then(|| rootfs.clone());
+        let moved = composed || shared_root.is_some();
         let mut root = spec.root().clone().unwrap_or_default();
         mounts.after.masks = take_masks(&mut root, &mut linux);
-        root.set_path(mount_point.map_or(rootfs, Path::to_owned));
+        root.set_path(if moved {
+            mount_point.to_owned()
+        } else {
+            rootfs
+        });
         let inside = root.path().clone();
         linux.set_devices(Some(mounts.devices));
         let notifying = linux.seccomp().clone().filter(seccomp::notifies);
@@ -221,11 +234,16 @@ impl Derived {
             poststart: hooks.poststart().clone().unwrap_or_default(),
             poststop: hooks.poststop().clone().unwrap_or_default(),
             after_mounts: mounts.after,
+            shared_root,
         })
     }
 
-    /// Prepares for a root that is entered without pivot_root(2).
+    /// Prepares for a root that is entered without pivot_root(2). Mounts that are the runtime's too are not hidden: they would
+    /// be gone for the whole machine.
     pub(crate) fn without_pivot(&mut self) {
+        if self.shared_root.is_some() {
+            return;
+        }
         let Some(root) = self.spec.root().as_ref().map(|root| root.path().clone()) else {
             return;
         };
@@ -487,32 +505,32 @@ mod tests {
         (dir, bundle)
     }
 
-    fn derive(bundle: &Bundle, mount_point: Option<&Path>) -> Result<Derived, DeriveError> {
-        Derived::new(bundle, mount_point)
+    const POINT: &str = "/point";
+
+    fn derive(bundle: &Bundle, composed: bool) -> Result<Derived, DeriveError> {
+        Derived::new(bundle, Path::new(POINT), composed)
     }
 
     #[test]
     fn an_overlay_without_a_mount_namespace_is_refused() {
         let (_dir, bundle) = bundle(r#"[{"type":"pid"}]"#);
-        let point = Some(Path::new("/point"));
         assert!(matches!(
-            derive(&bundle, point),
+            derive(&bundle, true),
             Err(DeriveError::NoMountNamespace)
         ));
-        assert!(derive(&bundle, None).is_ok());
+        assert!(derive(&bundle, false).is_ok());
     }
 
     #[test]
     fn an_overlay_in_a_joined_mount_namespace_or_a_user_namespace_is_refused() {
-        let point = Some(Path::new("/point"));
         let (_dir, joined) = bundle(r#"[{"type":"mount","path":"/proc/1/ns/mnt"}]"#);
         assert!(matches!(
-            derive(&joined, point),
+            derive(&joined, true),
             Err(DeriveError::JoinedMountNamespace(_))
         ));
         let (_dir, user) = bundle(r#"[{"type":"mount"},{"type":"user","path":"/proc/1/ns/user"}]"#);
         assert!(matches!(
-            derive(&user, point),
+            derive(&user, true),
             Err(DeriveError::UserNamespace)
         ));
     }
@@ -520,20 +538,41 @@ mod tests {
     #[test]
     fn the_overlay_is_the_first_mount() {
         let (_dir, bundle) = bundle(r#"[{"type":"mount","path":""}]"#);
-        let mut derived = derive(&bundle, Some(Path::new("/point"))).unwrap();
+        let mut derived = derive(&bundle, true).unwrap();
         derived.overlay(vec!["lowerdir+=/a".to_owned()]);
         let mounts = derived.spec.mounts().as_ref().unwrap();
         assert_eq!(mounts[0].destination(), Path::new("/"));
         assert_eq!(
             derived.spec.root().as_ref().unwrap().path(),
-            Path::new("/point")
+            Path::new(POINT)
         );
+    }
+
+    #[test]
+    fn without_a_mount_namespace_the_root_is_a_directory_of_ours_and_nothing_is_hidden() {
+        let root_of = |derived: &Derived| derived.spec.root().as_ref().unwrap().path().clone();
+        let (dir, shared) = bundle(r#"[{"type":"pid"}]"#);
+        let mut derived = derive(&shared, false).unwrap();
+        assert_eq!(root_of(&derived), Path::new(POINT));
+        let rootfs = dir.path().canonicalize().unwrap().join("rootfs");
+        assert_eq!(derived.shared_root.as_ref(), Some(&rootfs));
+        derived.without_pivot();
+        assert!(derived.spec.hooks().is_none());
+        let (dir, private) = bundle(r#"[{"type":"mount"}]"#);
+        let mut derived = derive(&private, false).unwrap();
+        assert_eq!(
+            root_of(&derived),
+            dir.path().canonicalize().unwrap().join("rootfs")
+        );
+        assert_eq!(derived.shared_root, None);
+        derived.without_pivot();
+        assert!(derived.spec.hooks().is_some());
     }
 
     #[test]
     fn what_go_engines_write_for_nothing_is_nothing() {
         let (_dir, bundle) = bundle(r#"[{"type":"network","path":""}]"#);
-        let spec = derive(&bundle, None).unwrap().spec;
+        let spec = derive(&bundle, false).unwrap().spec;
         assert_eq!(spec.hostname(), &None);
         let linux = spec.linux().as_ref().unwrap();
         assert_eq!(linux.namespaces().as_ref().unwrap()[0].path(), &None);
@@ -543,7 +582,7 @@ mod tests {
     #[test]
     fn libcontainer_sees_neither_environment_nor_directory_nor_privileges() {
         let (_dir, bundle) = bundle("[]");
-        let derived = derive(&bundle, None).unwrap();
+        let derived = derive(&bundle, false).unwrap();
         let process = derived.spec.process().as_ref().unwrap();
         assert_eq!(process.env().as_deref(), Some(&["HOME=/".to_owned()][..]));
         assert_eq!(process.cwd(), Path::new("/"));

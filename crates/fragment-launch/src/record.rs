@@ -15,6 +15,8 @@ use fragment_cgroup::{Cgroup, Resources};
 use fragment_compose::Residue;
 use fragment_sys::lock::{FileLock, LockMode};
 use libcontainer::oci_spec::runtime::Hook;
+use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::error::LaunchError;
@@ -100,7 +102,8 @@ impl Place {
         self.root.join(OURS).join(self.id.as_str())
     }
 
-    /// Where an overlay is mounted in the container's namespace: an empty directory.
+    /// An empty directory: where an overlay is mounted in the container's namespace, or the root of a container that shares
+    /// the runtime's mounts.
     pub(crate) fn mount_point(&self) -> PathBuf {
         self.ours().join("rootfs")
     }
@@ -229,6 +232,7 @@ impl Place {
 
     /// Removes everything the container has in the state directory; what is not there any more is fine.
     pub(crate) fn remove(&self) -> Result<(), LaunchError> {
+        self.remove_mount_point()?;
         for directory in [self.libcontainer(), self.ours()] {
             match fs::remove_dir_all(&directory) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -239,6 +243,21 @@ impl Place {
         }
         self.sweep();
         Ok(())
+    }
+
+    /// Unmounts what is mounted there, everything below it included, and removes the directory. Only then can the rest be
+    /// removed: a root that is still mounted would be emptied.
+    fn remove_mount_point(&self) -> Result<(), LaunchError> {
+        let point = self.mount_point();
+        loop {
+            match rustix::fs::rmdir(&point) {
+                Ok(()) | Err(Errno::NOENT) => return Ok(()),
+                Err(Errno::BUSY) => {}
+                Err(errno) => return Err(LaunchError::io("remove", point)(errno.into())),
+            }
+            rustix::mount::unmount(&point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
+                .map_err(|errno| LaunchError::io("unmount", point.clone())(errno.into()))?;
+        }
     }
 
     /// Removes the directory of all containers when it is empty; a create that is under way makes it again.

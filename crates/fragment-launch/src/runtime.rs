@@ -279,8 +279,7 @@ impl Runtime {
         let resources = Resources::of(cgroup::resources(&bundle.spec))?;
         // nothing to make: the bundle is complete
         let composition = composition.filter(|composition| !composition.residue.is_empty());
-        let mount_point = composition.map(|_| place.mount_point());
-        let derived = Derived::new(bundle, mount_point.as_deref())?;
+        let derived = Derived::new(bundle, &place.mount_point(), composition.is_some())?;
         let cgroup = (cgroup, resources);
         let mut creation = Creation::reserve(place, bundle, options, derived, cgroup, extra)?;
         let seccomp = linux.and_then(|linux| linux.seccomp().clone());

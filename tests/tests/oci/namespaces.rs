@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use fragment_tests::{Scene, leftovers};
+use fragment_tests::{Call, Scene, child, leftovers};
 use serde_json::json;
 
 fn host(namespace: &str) -> String {
@@ -256,4 +256,132 @@ fn shared_mounts_of_the_host_stay_untouched() {
         leftovers::mounts(&scene.id, scene.path()),
         Vec::<String>::new()
     );
+}
+
+/// A mount namespace in which a container without one of its own cannot harm the machine's, kept by a process.
+struct Sandbox(std::process::Child);
+
+impl Sandbox {
+    fn new() -> Self {
+        let host = host("mnt");
+        let child = std::process::Command::new("/usr/bin/unshare")
+            .args(["--mount", "--propagation", "private", "/bin/sleep", "1000"])
+            .spawn()
+            .unwrap();
+        let own = format!("/proc/{}/ns/mnt", child.id());
+        child::until("the sandbox has mounts of its own", || {
+            fs::read_link(&own).is_ok_and(|link| link.to_str() != Some(&host))
+        });
+        Self(child)
+    }
+
+    fn enter(&self, call: Call) -> Call {
+        let enter = format!("exec nsenter --mount=/proc/{}/ns/mnt \"$@\"", self.0.id());
+        call.within(&enter)
+    }
+
+    fn mounts(&self) -> String {
+        fs::read_to_string(format!("/proc/{}/mountinfo", self.0.id())).unwrap()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+fn without_mount_namespace(script: &str) -> Scene {
+    let mut scene = Scene::sh(script);
+    scene.bundle.without_namespace("mount");
+    scene.bundle.writable().edit(|spec| {
+        // nothing can be masked in mounts that are the machine's
+        spec["linux"]["maskedPaths"] = json!([]);
+        spec["linux"]["readonlyPaths"] = json!([]);
+    });
+    scene
+}
+
+/// runc leaves every mount of such a container where it is.
+#[test]
+fn a_container_without_a_mount_namespace_leaves_no_mounts() {
+    let scene = without_mount_namespace("cat /proc/mounts; sleep 1000");
+    unless_runc!(scene, "1.1 unmounts nothing of such a container");
+    let sandbox = Sandbox::new();
+    let before = sandbox.mounts();
+    let call = |verb: &str| sandbox.enter(scene.call([verb, &scene.id]));
+    sandbox.enter(scene.create_call(&[])).output().ok();
+    call("start").output().ok();
+    let during = sandbox.mounts();
+    assert!(
+        during.lines().count() > before.lines().count() + 5,
+        "{during}"
+    );
+    let delete = || sandbox.enter(scene.call(["delete", "--force", &scene.id]));
+    delete().output().ok();
+    assert_eq!(sandbox.mounts(), before);
+    scene.nothing_left();
+
+    // a mount of somebody else on the same root stays
+    let rootfs = scene.bundle.rootfs();
+    let bind = "nsenter --mount=/proc/$0/ns/mnt mount --bind \"$1\" \"$1\"";
+    let bound = std::process::Command::new("/bin/sh")
+        .args(["-c", bind, &sandbox.0.id().to_string()])
+        .arg(&rootfs)
+        .status();
+    assert!(bound.unwrap().success());
+    let before = sandbox.mounts();
+    sandbox.enter(scene.run_call(&["--detach"])).output().ok();
+    delete().output().ok();
+    assert_eq!(sandbox.mounts(), before);
+}
+
+#[test]
+fn a_create_without_a_mount_namespace_that_fails_or_is_killed_leaves_no_mounts() {
+    let mut scene = without_mount_namespace("true");
+    unless_runc!(scene, "1.1 unmounts nothing of such a container");
+    let sandbox = Sandbox::new();
+    let before = sandbox.mounts();
+    scene.bundle.args(&["/no/such/program"]);
+    sandbox.enter(scene.create_call(&[])).output().code(1);
+    assert_eq!(sandbox.mounts(), before);
+    scene.nothing_left();
+
+    scene.bundle.args(&["/bin/true"]);
+    let kill = |options: &str, number: u32| {
+        let call = options.rsplit('=').next().unwrap();
+        let kill = format!(
+            "exec nsenter --mount=/proc/{}/ns/mnt strace -qq -o /dev/null {options} -e \
+             inject={call}:signal=KILL:when={number} \"$@\"",
+            sandbox.0.id()
+        );
+        let output = scene.create_call(&[]).within(&kill).output();
+        assert!(!output.status.success(), "{options} {number}: {output}");
+    };
+    // the container's first process, which mounts what the bundle lists: the runtime cleans up
+    for number in [1, 4, 7] {
+        kill("-f -e trace=move_mount", number);
+        assert_eq!(sandbox.mounts(), before, "{number}");
+        scene.nothing_left();
+    }
+    // the runtime, which binds the root
+    for number in [1, 2] {
+        kill("-e trace=mount", number);
+        let delete = scene.call(["delete", "--force", &scene.id]);
+        sandbox.enter(delete).output().ok();
+        assert_eq!(sandbox.mounts(), before, "{number}");
+        scene.nothing_left();
+    }
+    // the bundle's files are checked when the scene ends
+}
+
+#[test]
+fn without_a_mount_namespace_and_pivot_root_the_machines_proc_stays() {
+    let scene = without_mount_namespace("true");
+    unless_runc!(scene, "1.1 unmounts nothing of such a container");
+    let sandbox = Sandbox::new();
+    let before = sandbox.mounts();
+    sandbox.enter(scene.run_call(&["--no-pivot"])).output().ok();
+    assert_eq!(sandbox.mounts(), before);
 }
