@@ -4,7 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
-use crate::hook::{self, HookStartError};
+use crate::creation::hook::{self, HookStartError};
 
 /// Why a program cannot begin.
 #[derive(Debug, Error)]

@@ -10,18 +10,18 @@ use thiserror::Error;
 
 use libcontainer::oci_spec::runtime::Spec;
 
-use crate::admission::SubCgroupError;
-use crate::bundle::BundleError;
-use crate::capture::Event;
-use crate::criu::CriuError;
-use crate::deferred::DeferredError;
-use crate::derived::DeriveError;
-use crate::dev::DevError;
-use crate::diagnosis;
-use crate::hook_run::HookError;
-use crate::state::Status;
-use crate::tenant::TenantError;
-use crate::user_namespace::UserNamespaceError;
+use crate::checkpoint::criu::CriuError;
+use crate::creation::capture::Event;
+use crate::creation::diagnosis;
+use crate::creation::hook_run::HookError;
+use crate::creation::user_namespace::UserNamespaceError;
+use crate::inside::deferred::DeferredError;
+use crate::inside::dev::DevError;
+use crate::joining::admission::SubCgroupError;
+use crate::joining::tenant::TenantError;
+use crate::records::state::Status;
+use crate::specification::bundle::BundleError;
+use crate::specification::derived::DeriveError;
 
 /// A failed operation on a container. The words engines look for stand in the messages as runc writes them.
 #[derive(Debug, Error)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::state::OCI_VERSION as SPEC_VERSION;
+use crate::records::state::OCI_VERSION as SPEC_VERSION;
 
 /// Namespaces a container can have.
 const NAMESPACES: [&str; 8] = [

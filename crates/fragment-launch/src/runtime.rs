@@ -12,18 +12,18 @@ use libcontainer::oci_spec::runtime::{LinuxPersonality, LinuxSeccomp, Process, S
 use rustix::fs::Mode;
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::Bundle;
-use crate::capture;
-use crate::cgroup;
-use crate::console::Console;
-use crate::creation::Creation;
-use crate::derived::Derived;
+use crate::creation::capture;
+use crate::creation::cgroup;
+use crate::creation::create::Creation;
 use crate::error::{ContainerSide, LaunchError};
-use crate::foreground::{self, Foreground};
-use crate::id::ContainerId;
-use crate::process::Identity;
-use crate::record::{self, Place};
-use crate::state::Status;
+use crate::lifecycle::console::Console;
+use crate::lifecycle::foreground::{self, Foreground};
+use crate::records::id::ContainerId;
+use crate::records::process::Identity;
+use crate::records::record::{self, Place};
+use crate::records::state::Status;
+use crate::specification::bundle::Bundle;
+use crate::specification::derived::Derived;
 
 /// What exec needs of the container's own process, as the bundle said it when the container was created.
 const PROCESS: &str = "process.json";

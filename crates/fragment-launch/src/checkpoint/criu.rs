@@ -1,0 +1,334 @@
+//! criu(8), by its command line.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+use libcontainer::oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
+use libcontainer::rootfs::utils::is_bind;
+use thiserror::Error;
+
+use crate::specification::target;
+
+/// What saving and restoring a container have in common.
+#[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools)] // one per flag of criu
+pub struct CriuOptions {
+    /// The program, looked up in PATH unless it has a slash.
+    pub program: PathBuf,
+    /// Where the images are.
+    pub images: PathBuf,
+    /// Where logs go; with the images when not given.
+    pub work: Option<PathBuf>,
+    /// TCP connections are saved and restored.
+    pub tcp_established: bool,
+    /// Sockets whose other end is outside may be there.
+    pub external_unix_sockets: bool,
+    /// The session may be somebody else's.
+    pub shell_job: bool,
+    /// File locks are saved and restored.
+    pub file_locks: bool,
+    /// How cgroups are saved and restored: soft, full, strict or ignore.
+    pub cgroups: String,
+    /// Pages of images are freed as soon as they are not needed.
+    pub auto_dedup: bool,
+    /// Memory is moved when it is asked for.
+    pub lazy_pages: bool,
+}
+
+impl Default for CriuOptions {
+    fn default() -> Self {
+        Self {
+            program: "criu".into(),
+            images: "checkpoint".into(),
+            work: None,
+            tcp_established: false,
+            external_unix_sockets: false,
+            shell_job: false,
+            file_locks: false,
+            cgroups: "soft".to_owned(),
+            auto_dedup: false,
+            lazy_pages: false,
+        }
+    }
+}
+
+/// Why criu did not do it.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CriuError {
+    /// It is not there.
+    #[error("run criu: {program}; install criu, or name its program with --criu", program = .program.display())]
+    Start {
+        /// As named.
+        program: PathBuf,
+        /// The errno.
+        #[source]
+        source: io::Error,
+    },
+    /// It failed.
+    #[error("criu failed: type {action}: {reason}; log file: {log}", log = .log.display())]
+    Failed {
+        /// dump, pre-dump or restore.
+        action: &'static str,
+        /// Its own last words.
+        reason: String,
+        /// Where it wrote more.
+        log: PathBuf,
+    },
+    /// The container has what criu cannot be given by its command line.
+    #[error("checkpoint and restore of a container with {0} are not supported")]
+    Unsupported(&'static str),
+    /// A cgroup mode there is not.
+    #[error("Invalid manage cgroups mode")]
+    CgroupMode,
+}
+
+/// A call of criu.
+pub(crate) struct Criu {
+    command: Command,
+    action: &'static str,
+    log: PathBuf,
+    program: PathBuf,
+}
+
+impl Criu {
+    /// Prepares `action`. `rootfs` is the container's root on the host.
+    pub(crate) fn new(
+        action: &'static str,
+        options: &CriuOptions,
+        rootfs: &Path,
+    ) -> Result<Self, CriuError> {
+        if !["soft", "full", "strict", "ignore"].contains(&options.cgroups.as_str()) {
+            return Err(CriuError::CgroupMode);
+        }
+        let work = options.work.as_ref().unwrap_or(&options.images);
+        let log = if action == "restore" {
+            "restore.log"
+        } else {
+            "dump.log"
+        };
+        let mut command = Command::new(&options.program);
+        command.arg(action).arg("--images-dir").arg(&options.images);
+        command
+            .arg("--work-dir")
+            .arg(work)
+            .args(["--log-file", log, "-v4"]);
+        command.arg("--root").arg(rootfs);
+        // the devices of a network and their addresses are whoever made them's
+        command.args(["--empty-ns", "net"]);
+        command.arg(format!("--manage-cgroups={}", options.cgroups));
+        let mut criu = Self {
+            command,
+            action,
+            log: work.join(log),
+            program: options.program.clone(),
+        };
+        for (wanted, flag) in [
+            (options.tcp_established, "--tcp-established"),
+            (options.external_unix_sockets, "--ext-unix-sk"),
+            (options.shell_job, "--shell-job"),
+            (options.file_locks, "--file-locks"),
+            (options.auto_dedup, "--auto-dedup"),
+            (options.lazy_pages, "--lazy-pages"),
+        ] {
+            criu.flag(wanted, flag);
+        }
+        Ok(criu)
+    }
+
+    /// Adds a flag where it is wanted.
+    pub(crate) fn flag(&mut self, wanted: bool, flag: &str) {
+        if wanted {
+            self.command.arg(flag);
+        }
+    }
+
+    /// Adds a flag and its value.
+    pub(crate) fn value(&mut self, flag: &str, value: impl AsRef<OsStr>) {
+        self.command.arg(flag).arg(value);
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn run(mut self) -> Result<(), CriuError> {
+        // of an earlier attempt: its last words are not this one's
+        let _ = fs::remove_file(&self.log);
+        self.command.stdin(Stdio::null()).stdout(Stdio::null());
+        let done = self.command.output();
+        let done = done.map_err(|source| CriuError::Start {
+            program: self.program.clone(),
+            source,
+        })?;
+        if done.status.success() {
+            return Ok(());
+        }
+        Err(self.failure(done.status, &done.stderr))
+    }
+
+    /// The program and its arguments, for a process that becomes it.
+    pub(crate) fn words(&self) -> Vec<OsString> {
+        let program = std::iter::once(self.command.get_program());
+        program
+            .chain(self.command.get_args())
+            .map(OsStr::to_owned)
+            .collect()
+    }
+
+    /// Why it ended so.
+    pub(crate) fn failure(&self, status: ExitStatus, stderr: &[u8]) -> CriuError {
+        let told = last_error(&self.log).or_else(|| {
+            let text = String::from_utf8_lossy(stderr);
+            text.lines()
+                .rev()
+                .find(|line| !line.trim().is_empty())
+                .map(str::to_owned)
+        });
+        let reason = told
+            .or_else(|| self.check())
+            .unwrap_or_else(|| ended(status));
+        CriuError::Failed {
+            action: self.action,
+            reason,
+            log: self.log.clone(),
+        }
+    }
+
+    /// What criu has against this kernel, if anything.
+    fn check(&self) -> Option<String> {
+        let done = Command::new(&self.program)
+            // without the host's own: its log file would come to lie wherever we are
+            .args(["check", "--no-default-config"])
+            .stdin(Stdio::null())
+            .output()
+            .ok()?;
+        if done.status.success() {
+            return None;
+        }
+        let text = String::from_utf8_lossy(&done.stderr);
+        let told = text
+            .lines()
+            .rev()
+            .find(|line| line.contains("Error"))
+            .map(str::trim);
+        Some(format!(
+            "criu does not work on this kernel (criu check: {})",
+            told.map_or_else(|| ended(done.status), str::to_owned)
+        ))
+    }
+}
+
+fn ended(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("it ended with code {code}"),
+        (None, signal) => format!("it was ended by signal {}", signal.unwrap_or_default()),
+    }
+}
+
+/// The last error in a log, without its time and place in criu's source.
+fn last_error(log: &Path) -> Option<String> {
+    let lines = BufReader::new(fs::File::open(log).ok()?).split(b'\n');
+    let lines = lines.map_while(Result::ok);
+    let error = lines.filter_map(|line| {
+        let line = String::from_utf8_lossy(&line).into_owned();
+        let (_, told) = line.split_once(" Error (")?;
+        let (_, told) = told.split_once("): ")?;
+        Some(told.trim().to_owned())
+    });
+    // the last ones only say that it failed
+    error.filter(|error| !error.contains("FAILED")).last()
+}
+
+/// Mount points of the container whose source is the host's, as criu is to know them: by their place.
+pub(crate) fn host_mounts(spec: &Spec, rootfs: &Path) -> Vec<(PathBuf, PathBuf)> {
+    let mut covered = Vec::new();
+    let mut found = Vec::new();
+    for mount in spec.mounts().iter().flatten() {
+        let place = target::resolve(rootfs, mount.destination(), &covered);
+        covered.push(place.clone());
+        if let (true, Some(source)) = (is_bind(mount), mount.source()) {
+            found.push((place, source.clone()));
+        }
+    }
+    found
+}
+
+/// Files that are masked by /dev/null.
+pub(crate) fn masked_files(spec: &Spec, mounted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+    let masked = spec
+        .linux()
+        .iter()
+        .filter_map(|linux| linux.masked_paths().as_ref())
+        .flatten();
+    masked
+        .map(PathBuf::from)
+        .filter(|path| mounted(path))
+        .collect()
+}
+
+/// A network namespace that somebody else made.
+pub(crate) fn foreign_network(spec: &Spec) -> Option<&Path> {
+    let namespaces = spec
+        .linux()
+        .iter()
+        .filter_map(|linux| linux.namespaces().as_ref());
+    let mut networks = namespaces
+        .flatten()
+        .filter(|namespace| namespace.typ() == LinuxNamespaceType::Network);
+    networks.next()?.path().as_deref()
+}
+
+/// What cannot be handed over by a command line.
+pub(crate) fn check_supported(spec: &Spec) -> Result<(), CriuError> {
+    let terminal = spec.process().as_ref().and_then(Process::terminal);
+    if terminal == Some(true) {
+        return Err(CriuError::Unsupported("a terminal"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_error_that_says_something_is_the_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("dump.log");
+        let text = "(00.1) fine\n(00.2)      1: Error (criu/mount.c:7): mnt: No mapping for 45\n\
+            (00.3) Error (criu/cr-restore.c:2537): Restoring FAILED.\n(00.4) end\n";
+        fs::write(&log, text).unwrap();
+        assert_eq!(last_error(&log).as_deref(), Some("mnt: No mapping for 45"));
+        assert_eq!(last_error(&dir.path().join("none")), None);
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let options = CriuOptions {
+            program: "/no/such/criu".into(),
+            ..CriuOptions::default()
+        };
+        let error = Criu::new("dump", &options, Path::new("/"))
+            .unwrap()
+            .run()
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("/no/such/criu; install criu"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn only_criu_s_modes_are_taken() {
+        let options = CriuOptions {
+            cgroups: "hard".to_owned(),
+            ..CriuOptions::default()
+        };
+        assert!(matches!(
+            Criu::new("dump", &options, Path::new("/")),
+            Err(CriuError::CgroupMode)
+        ));
+    }
+}

@@ -1,0 +1,5 @@
+//! Saving containers to images and making containers of them (criu(8)).
+
+pub(crate) mod criu;
+pub(crate) mod restore;
+pub(crate) mod save;

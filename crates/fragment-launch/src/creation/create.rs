@@ -1,0 +1,330 @@
+//! One container's creation, from the reserved name to the process that waits for the start.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use fragment_cgroup::{Cgroup, CgroupError, Resources};
+use fragment_compose::{Composition, KernelVersion, Prepared, Residue};
+use fragment_sys::lock::FileLock;
+use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::container::{Container, ContainerStatus};
+use libcontainer::oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp};
+use libcontainer::syscall::syscall::SyscallType;
+use rustix::mount::MountPropagationFlags;
+
+use crate::creation::capture;
+use crate::creation::cgroup;
+use crate::creation::hook;
+use crate::creation::joined::Joined;
+use crate::creation::user_namespace;
+use crate::error::LaunchError;
+use crate::inside::executor::{FragmentExecutor, Init};
+use crate::lifecycle::delete;
+use crate::records::process::Identity;
+use crate::records::record::{Place, Record, Stage};
+use crate::runtime::{
+    CreateOptions, Original, Surroundings, announce, keyring, process_error, write_json,
+};
+use crate::specification::bundle::Bundle;
+use crate::specification::derived::Derived;
+
+/// A container being created: dropped before it is done, it leaves nothing behind.
+pub(crate) struct Creation {
+    place: Place,
+    record: Record,
+    lock: Option<FileLock>,
+    derived: Derived,
+    options: CreateOptions,
+    cgroup_owner: Option<u32>,
+    /// Whether there may be something of it to remove: before, a cgroup of that name is somebody else's.
+    cgroup_made: bool,
+    seccomp: Option<LinuxSeccomp>,
+    prepared: Option<Prepared>,
+    /// Open until libcontainer has joined it.
+    user_namespace: Option<File>,
+    joined: Joined,
+    reached_hooks: bool,
+}
+
+impl Creation {
+    /// Takes the container's name. From here on there is something to remove.
+    pub(crate) fn reserve(
+        place: Place,
+        bundle: &Bundle,
+        options: &CreateOptions,
+        derived: Derived,
+        cgroup: (Cgroup, Resources),
+        extra: serde_json::Value,
+    ) -> Result<Self, LaunchError> {
+        let lock = place.reserve()?;
+        let mut derived = derived;
+        if options.no_pivot {
+            derived.without_pivot();
+        }
+        Ok(Self {
+            record: new_record(bundle, options, &derived, cgroup, extra),
+            place,
+            lock: Some(lock),
+            derived,
+            options: options.clone(),
+            cgroup_owner: cgroup::owner(&bundle.spec),
+            cgroup_made: false,
+            seccomp: None,
+            prepared: None,
+            user_namespace: None,
+            joined: Joined::default(),
+            reached_hooks: false,
+        })
+    }
+
+    /// Our directory of the container.
+    pub(crate) fn directory(&self) -> PathBuf {
+        self.place.ours()
+    }
+
+    /// Makes everything ready for libcontainer. The record comes first: a later process has to find what is made after it.
+    pub(crate) fn prepare(
+        &mut self,
+        composition: Option<&Composition>,
+        seccomp: Option<LinuxSeccomp>,
+    ) -> Result<(), LaunchError> {
+        self.record.cgroup.check_unused()?;
+        if let Some(composition) = composition {
+            self.record.residue = composition.residue.clone();
+        }
+        self.place.save(&self.record)?;
+        self.make_cgroup().map_err(LaunchError::ApplyCgroup)?;
+        if let Some(composition) = composition {
+            self.compose(composition)?;
+        }
+        if let Some(rootfs) = self.derived.shared_root.clone() {
+            self.bind_root(&rootfs)?;
+        }
+        let linux = self.derived.spec.linux().as_ref();
+        let original = Original {
+            process: self.derived.process.clone(),
+            seccomp,
+            personality: linux.and_then(|linux| linux.personality().clone()),
+        };
+        if let Some(linux) = self.derived.spec.linux_mut() {
+            self.user_namespace = user_namespace::arrange(linux, &self.derived.process)?;
+        }
+        self.derived.open(self.user_namespace.as_ref())?;
+        self.joined = Joined::take_from(&mut self.derived.spec)?;
+        let directory = self.directory();
+        write_json(&directory.join("config.json"), &self.derived.spec)?;
+        original.save(&self.place)?;
+        self.seccomp = original.seccomp;
+        Ok(())
+    }
+
+    /// Makes the cgroup and puts on it what the set-up of the container can stand.
+    fn make_cgroup(&mut self) -> Result<(), CgroupError> {
+        let Record {
+            cgroup, resources, ..
+        } = &mut self.record;
+        self.cgroup_made = true;
+        if cgroup.unit().is_some() {
+            // by the first process
+            return Ok(());
+        }
+        cgroup.create(resources)?;
+        cgroup.set_before(resources)?;
+        match self.cgroup_owner {
+            Some(owner) => cgroup.delegate(owner),
+            None => Ok(()),
+        }
+    }
+
+    fn compose(&mut self, composition: &Composition) -> Result<(), LaunchError> {
+        let mount_point = self.place.mount_point();
+        fs::create_dir(&mount_point).map_err(LaunchError::io("create", mount_point))?;
+        let mut prepared = composition.prepare(KernelVersion::running())?;
+        for warning in &prepared.warnings {
+            tracing::warn!("{warning}");
+        }
+        self.derived
+            .overlay(std::mem::take(&mut prepared.options.list));
+        self.prepared = Some(prepared);
+        Ok(())
+    }
+
+    /// Puts the root where it and all that is mounted on it can be told from mounts of others (see [`Place::remove`]).
+    fn bind_root(&self, rootfs: &Path) -> Result<(), LaunchError> {
+        let mount_point = self.place.mount_point();
+        fs::create_dir(&mount_point).map_err(LaunchError::io("create", mount_point.clone()))?;
+        rustix::mount::mount_bind_recursive(rootfs, &mount_point)
+            // what is mounted on it is not to be mounted on the bundle's as well
+            .and_then(|()| {
+                let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+                rustix::mount::mount_change(&mount_point, private)
+            })
+            .map_err(|errno| LaunchError::io("bind", rootfs)(errno.into()))
+    }
+
+    /// Has libcontainer make the container; the number of its first process.
+    pub(crate) fn build(mut self, console: Option<&Path>) -> Result<i32, LaunchError> {
+        self.reached_hooks = true;
+        let container = self.call_libcontainer(console)?;
+        let pid = container.state.pid.unwrap_or_default();
+        // libcontainer refuses exec in a container it holds for created; where it is in its life is ours to know
+        let mut state = container.state;
+        state.status = ContainerStatus::Running;
+        write_json(
+            &libcontainer::container::State::file_path(&self.place.libcontainer()),
+            &state,
+        )?;
+        self.record.init =
+            Some(Identity::of(pid).map_err(LaunchError::system("find the container's process"))?);
+        let limited = self.record.cgroup.set_after(&self.record.resources);
+        limited.map_err(LaunchError::ApplyCgroup)?;
+        self.record.stage = Stage::Created;
+        self.place.save(&self.record)?;
+        announce(
+            pid,
+            self.options.pid_file.as_deref(),
+            self.options.pidfd_socket.as_deref(),
+        )?;
+        if let Some(prepared) = self.prepared.take() {
+            // the record names it; delete removes it
+            let _ = prepared.commit();
+        }
+        self.lock = None;
+        Ok(pid)
+    }
+
+    /// From here on there may be processes, to be ended when this is dropped; the record, which is what names them.
+    pub(crate) fn begin_processes(&mut self) -> &Record {
+        self.reached_hooks = true;
+        &self.record
+    }
+
+    /// Takes a first process on that somebody else has made, and whose program runs.
+    pub(crate) fn adopt(mut self, pid: i32) -> Result<Record, LaunchError> {
+        self.record.init =
+            Some(Identity::of(pid).map_err(LaunchError::system("find the container's process"))?);
+        self.record.stage = Stage::Started;
+        self.place.save(&self.record)?;
+        announce(
+            pid,
+            self.options.pid_file.as_deref(),
+            self.options.pidfd_socket.as_deref(),
+        )?;
+        self.lock = None;
+        Ok(self.record.clone())
+    }
+
+    fn call_libcontainer(&mut self, console: Option<&Path>) -> Result<Container, LaunchError> {
+        self.open_cgroup().map_err(LaunchError::ApplyCgroup)?;
+        let mark = capture::mark();
+        tracing::debug!("nsexec container setup: by libcontainer");
+        let composed = self.prepared.as_ref();
+        let _surroundings = Surroundings::calm_in(
+            composed.and_then(|prepared| prepared.options.directory.as_deref()),
+        )
+        .map_err(LaunchError::system(
+            "change to the directory of the layers' names",
+        ))?;
+        let mut builder = ContainerBuilder::new(self.place.id().to_owned(), SyscallType::default())
+            .with_executor(self.executor())
+            .with_preserved_fds(self.options.preserve_fds)
+            .with_console_socket(console);
+        builder = builder
+            .with_root_path(self.place.root())
+            .map_err(|error| process_error(&error, &mark, Some(&self.derived.spec)))?;
+        builder
+            .as_init(self.place.ours())
+            .with_no_pivot(self.options.no_pivot)
+            // the foreground loop is ours, and so is its terminal
+            .with_detach(true)
+            .build()
+            .map_err(|error| process_error(&error, &mark, Some(&self.derived.spec)))
+    }
+
+    fn open_cgroup(&mut self) -> Result<(), CgroupError> {
+        let Record {
+            cgroup,
+            resources,
+            annotations,
+            ..
+        } = &mut self.record;
+        if cgroup.unit().is_some() {
+            let scope = cgroup.scoped(resources, annotations, self.cgroup_owner)?;
+            cgroup::open_scope(scope, self.joined.namespaces());
+        } else {
+            cgroup::open(cgroup.entrances()?, self.joined.namespaces());
+        }
+        Ok(())
+    }
+
+    fn executor(&self) -> FragmentExecutor {
+        let linux = self.derived.spec.linux().as_ref();
+        let namespaces = linux.and_then(|linux| linux.namespaces().as_ref());
+        let new_network = namespaces.into_iter().flatten().any(|namespace| {
+            namespace.typ() == LinuxNamespaceType::Network && namespace.path().is_none()
+        });
+        // what is left in the derived specification is loaded by libcontainer
+        let ours = linux.is_none_or(|linux| linux.seccomp().is_none());
+        let seccomp = self.seccomp.clone().filter(|_| ours);
+        let init = Init {
+            new_network,
+            after_mounts: self.derived.after_mounts.clone(),
+            sysctls: self.joined.sysctls.clone(),
+            start_container: self.derived.start_container.clone(),
+            state: hook::state_of(&self.record, ContainerStatus::Created),
+        };
+        let keyring = keyring(self.options.no_new_keyring, self.place.id());
+        FragmentExecutor::new(self.derived.process.clone(), seccomp, keyring, Some(init))
+    }
+}
+
+impl Drop for Creation {
+    fn drop(&mut self) {
+        if self.lock.is_none() {
+            return;
+        }
+        // the error that brought us here is on its way to the caller; what cannot be removed now, delete --force can
+        if self.reached_hooks {
+            if let Err(error) = delete::end_processes(&self.record) {
+                tracing::warn!("clean up after a failed create: {error}");
+                return;
+            }
+            // config.md, "Lifecycle": after a failed hook of creation the container is destroyed, poststop included
+            hook::run_poststop(&self.record);
+        }
+        drop(self.prepared.take());
+        if self.cgroup_made && !self.record.cgroup.remove() {
+            tracing::warn!("clean up after a failed create: the cgroup is still in use");
+            return;
+        }
+        if let Err(error) = self.place.remove() {
+            tracing::warn!("clean up after a failed create: {error}");
+        }
+    }
+}
+
+fn new_record(
+    bundle: &Bundle,
+    options: &CreateOptions,
+    derived: &Derived,
+    (cgroup, resources): (Cgroup, Resources),
+    extra: serde_json::Value,
+) -> Record {
+    Record {
+        id: options.id.to_string(),
+        bundle: bundle.dir.clone(),
+        rootfs: bundle.rootfs().unwrap_or_default(),
+        annotations: bundle.spec.annotations().clone().unwrap_or_default(),
+        created: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Nanos, true),
+        owner: rustix::process::geteuid().as_raw(),
+        stage: Stage::Creating,
+        init: None,
+        cgroup,
+        resources,
+        no_new_keyring: options.no_new_keyring,
+        poststart: derived.poststart.clone(),
+        poststop: derived.poststop.clone(),
+        residue: Residue::default(),
+        extra,
+    }
+}
