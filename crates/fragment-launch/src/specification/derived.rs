@@ -117,14 +117,6 @@ pub enum DeriveError {
     /// A rule of the specification.
     #[error("config.json")]
     Rule(#[from] RuleError),
-    /// Options of a file system for what is none of its own.
-    #[error("config.json: invalid mount {destination}: bind mounts cannot have any filesystem-specific options applied ({options})", destination = .destination.display())]
-    BindOptions {
-        /// Which mount.
-        destination: PathBuf,
-        /// Which options.
-        options: String,
-    },
     /// An id-mapped mount that cannot be one.
     #[error("config.json: invalid mount {destination}: {reason}", destination = .destination.display())]
     IdMap {

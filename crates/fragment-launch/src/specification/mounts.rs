@@ -164,7 +164,7 @@ impl Mounts {
 
 /// Puts a mount into the form libcontainer reads.
 fn normalise(mount: &mut Mount, bundle: &Path) -> Result<Options, DeriveError> {
-    let options = Options::of(mount);
+    let mut options = Options::of(mount);
     let is_tmpfs = mount.typ().as_deref() == Some("tmpfs") && !options.bind;
     if options.copied && !is_tmpfs {
         return Err(DeriveError::CopyUp {
@@ -172,10 +172,15 @@ fn normalise(mount: &mut Mount, bundle: &Path) -> Result<Options, DeriveError> {
         });
     }
     if options.bind && !options.data.is_empty() {
-        return Err(DeriveError::BindOptions {
-            destination: mount.destination().clone(),
-            options: options.data.join(","),
-        });
+        // mount(2) ignores them, as runc before 1.2 and crun do; later runc refuses them
+        let ignored = std::mem::take(&mut options.data);
+        if let Some(given) = mount.options_mut() {
+            given.retain(|option| !ignored.contains(option));
+        }
+        let (destination, ignored) = (mount.destination().display(), ignored.join(","));
+        tracing::warn!(
+            "mount {destination}: a bind mount takes no options of a file system, ignoring {ignored}"
+        );
     }
     let source = match mount
         .source()
@@ -414,8 +419,10 @@ mod tests {
 
     #[test]
     fn a_bind_mount_takes_no_options_of_a_file_system() {
-        let bad = mounts(r#"[{"destination":"/a","source":"/b","options":["bind","size=1m"]}]"#);
-        assert!(matches!(bad, Err(DeriveError::BindOptions { .. })));
+        let without =
+            mounts(r#"[{"destination":"/a","source":"/b","options":["bind","size=1m"]}]"#);
+        let options = without.unwrap().list[0].options().clone();
+        assert_eq!(options.as_deref(), Some(&["bind".to_owned()][..]));
     }
 
     #[test]
