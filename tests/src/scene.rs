@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::bundle::Bundle;
 use crate::child;
+use crate::console::{Socket, Terminal};
 use crate::leftovers;
 use crate::runtime::{Call, Output, Runtime};
 
@@ -204,6 +205,20 @@ impl Scene {
         self.create().ok();
         self.start().ok();
         self
+    }
+
+    /// `create` and `start` of a container with a terminal, whose other end comes through `socket`.
+    ///
+    /// # Panics
+    /// When something fails.
+    #[track_caller]
+    pub fn up_with_terminal(&self, socket: &Socket) -> Terminal {
+        self.create_call(&["--console-socket", socket.path().to_str().expect("UTF-8")])
+            .output()
+            .ok();
+        let terminal = socket.terminal();
+        self.start().ok();
+        terminal
     }
 
     /// `state`, which must succeed, as JSON.

@@ -1,5 +1,7 @@
 //! `spec`, `features`, `--version`, `--help`.
 
+use std::path::Path;
+
 use fragment_tests::Scene;
 use serde_json::Value;
 
@@ -86,6 +88,33 @@ fn spec_writes_a_configuration_that_runs() {
         spec["linux"]["cgroupsPath"] = format!("/{id}").into();
     });
     scene.run().ok().stdout("ran\n");
+}
+
+/// What `spec` with these options writes, without what names the runtime or its version.
+fn written_by(program: &Path, options: &[&str]) -> Value {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(program);
+    command.arg("spec").args(options);
+    let status = command.current_dir(directory.path()).status().unwrap();
+    assert!(status.success(), "{command:?}");
+    let bytes = std::fs::read(directory.path().join("config.json")).unwrap();
+    let mut spec: Value = serde_json::from_slice(&bytes).unwrap();
+    for key in ["hostname", "ociVersion"] {
+        assert!(spec[key].take().is_string(), "{key}");
+    }
+    // runc gave them until 1.2
+    let capabilities = spec["process"]["capabilities"].as_object_mut().unwrap();
+    capabilities.remove("ambient");
+    spec
+}
+
+#[test]
+fn spec_writes_what_runc_writes() {
+    let scene = Scene::new();
+    for options in [&[][..], &["--rootless"]] {
+        let ours = written_by(scene.runtime.program(), options);
+        assert_eq!(ours, written_by(Path::new("/usr/sbin/runc"), options));
+    }
 }
 
 #[test]

@@ -16,12 +16,7 @@ fn scene_with_terminal() -> (Scene, Socket) {
 #[test]
 fn the_engine_receives_the_pty_and_talks_through_it() {
     let (scene, socket) = scene_with_terminal();
-    scene
-        .create_call(&["--console-socket", socket.path().to_str().unwrap()])
-        .output()
-        .ok();
-    let mut terminal = socket.terminal();
-    scene.start().ok();
+    let mut terminal = scene.up_with_terminal(&socket);
     terminal.write("tty; echo $((6*7))\n");
     terminal.wait_for("/dev/");
     terminal.wait_for("42");
@@ -33,12 +28,7 @@ fn the_engine_receives_the_pty_and_talks_through_it() {
 #[test]
 fn it_is_the_controlling_terminal_and_dev_console() {
     let (scene, socket) = scene_with_terminal();
-    scene
-        .create_call(&["--console-socket", socket.path().to_str().unwrap()])
-        .output()
-        .ok();
-    let mut terminal = socket.terminal();
-    scene.start().ok();
+    let mut terminal = scene.up_with_terminal(&socket);
     terminal.write("echo to-console > /dev/console; echo to-tty > /dev/tty; echo en''d\n");
     for text in ["\nto-console", "\nto-tty", "\nend"] {
         terminal.wait_for(text);
@@ -58,12 +48,7 @@ fn the_console_size_is_the_specs() {
     scene
         .bundle
         .edit(|spec| spec["process"]["consoleSize"] = json!({ "height": 11, "width": 77 }));
-    scene
-        .create_call(&["--console-socket", socket.path().to_str().unwrap()])
-        .output()
-        .ok();
-    let mut terminal = socket.terminal();
-    scene.start().ok();
+    let mut terminal = scene.up_with_terminal(&socket);
     terminal.write("stty size\n");
     terminal.wait_for("11 77");
     terminal.resize(33, 99);
@@ -97,12 +82,7 @@ fn the_pty_belongs_to_the_user() {
     scene
         .bundle
         .edit(|spec| spec["process"]["user"] = json!({ "uid": 1000, "gid": 1000 }));
-    scene
-        .create_call(&["--console-socket", socket.path().to_str().unwrap()])
-        .output()
-        .ok();
-    let mut terminal = socket.terminal();
-    scene.start().ok();
+    let mut terminal = scene.up_with_terminal(&socket);
     terminal.write("stat -L -c 'owner=%u' /proc/self/fd/0\n");
     terminal.wait_for("owner=1000");
     scene.delete();
@@ -151,12 +131,7 @@ fn a_console_socket_without_a_terminal_is_refused() {
 #[test]
 fn closing_the_pty_hangs_the_shell_up() {
     let (scene, socket) = scene_with_terminal();
-    scene
-        .create_call(&["--console-socket", socket.path().to_str().unwrap()])
-        .output()
-        .ok();
-    let mut terminal = socket.terminal();
-    scene.start().ok();
+    let mut terminal = scene.up_with_terminal(&socket);
     terminal.write("echo $((6*7))\n");
     terminal.wait_for("42");
     drop(terminal);

@@ -224,12 +224,7 @@ fn a_terminal_is_made_inside() {
         .bundle
         .edit(|spec| spec["process"]["terminal"] = json!(true));
     let socket = Socket::bind(scene.file("console"));
-    scene
-        .create_call(&["--console-socket", socket.path().to_str().unwrap()])
-        .output()
-        .ok();
-    let mut terminal = socket.terminal();
-    scene.start().ok();
+    let mut terminal = scene.up_with_terminal(&socket);
     terminal.wait_for("/dev/pts/0");
     terminal.wait_for("on");
     scene.delete();

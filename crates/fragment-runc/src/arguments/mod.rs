@@ -15,7 +15,7 @@ use std::ffi::OsString;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-pub(crate) use checkpoint::{CheckpointArguments, RestoreArguments};
+pub(crate) use checkpoint::{CheckpointArguments, CriuArguments, RestoreArguments};
 pub(crate) use exec::ExecArguments;
 pub(crate) use global::{Global, LogFormat, LogLevel};
 pub(crate) use information::{Format, ListArguments, PsArguments, SpecArguments};

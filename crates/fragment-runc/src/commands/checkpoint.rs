@@ -6,33 +6,19 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 use super::create::absolute;
-use crate::arguments::CheckpointArguments;
+use crate::arguments::{CheckpointArguments, CriuArguments};
 use crate::runtime::{CheckpointOptions, CriuOptions, Runtime};
 
 /// Where images are when nothing else is said, as for runc.
-pub(super) const IMAGES: &str = "checkpoint";
+const IMAGES: &str = "checkpoint";
 
 pub(crate) fn checkpoint(
     runtime: &Runtime,
     criu: Option<PathBuf>,
     arguments: CheckpointArguments,
 ) -> anyhow::Result<ExitCode> {
-    check_namespaces(&arguments.empty_ns)?;
-    let defaults = CriuOptions::default();
-    let images = arguments.image_path.unwrap_or_else(|| IMAGES.into());
     let options = CheckpointOptions {
-        criu: CriuOptions {
-            program: criu.unwrap_or(defaults.program),
-            images: absolute(Some(images.clone()))?.unwrap_or(images),
-            work: absolute(arguments.work_path)?,
-            tcp_established: arguments.tcp_established,
-            external_unix_sockets: arguments.ext_unix_sk,
-            shell_job: arguments.shell_job,
-            file_locks: arguments.file_locks,
-            cgroups: mode(arguments.manage_cgroups_mode, defaults.cgroups),
-            auto_dedup: arguments.auto_dedup,
-            lazy_pages: arguments.lazy_pages,
-        },
+        criu: criu_options(criu, arguments.criu)?,
         parent: arguments.parent_path,
         leave_running: arguments.leave_running,
         skip_in_flight: arguments.tcp_skip_in_flight,
@@ -45,17 +31,32 @@ pub(crate) fn checkpoint(
     Ok(ExitCode::SUCCESS)
 }
 
-/// An empty mode is the default one.
-pub(super) fn mode(given: Option<String>, default: String) -> String {
-    given.filter(|mode| !mode.is_empty()).unwrap_or(default)
-}
-
-/// The network's contents are never saved; there is no other namespace to empty.
-pub(super) fn check_namespaces(names: &[String]) -> anyhow::Result<()> {
-    match names.iter().find(|name| *name != "network") {
-        Some(name) => bail!("namespace {name:?} is not supported"),
-        None => Ok(()),
+/// What checkpoint and restore tell criu alike.
+pub(super) fn criu_options(
+    program: Option<PathBuf>,
+    arguments: CriuArguments,
+) -> anyhow::Result<CriuOptions> {
+    // the network's contents are never saved; there is no other namespace to empty
+    if let Some(name) = arguments.empty_ns.iter().find(|name| *name != "network") {
+        bail!("namespace {name:?} is not supported");
     }
+    let defaults = CriuOptions::default();
+    let images = arguments.image_path.unwrap_or_else(|| IMAGES.into());
+    let mode = arguments
+        .manage_cgroups_mode
+        .filter(|mode| !mode.is_empty());
+    Ok(CriuOptions {
+        program: program.unwrap_or(defaults.program),
+        images: absolute(Some(images.clone()))?.unwrap_or(images),
+        work: absolute(arguments.work_path)?,
+        tcp_established: arguments.tcp_established,
+        external_unix_sockets: arguments.ext_unix_sk,
+        shell_job: arguments.shell_job,
+        file_locks: arguments.file_locks,
+        cgroups: mode.unwrap_or(defaults.cgroups),
+        auto_dedup: arguments.auto_dedup,
+        lazy_pages: arguments.lazy_pages,
+    })
 }
 
 fn server(text: &str) -> anyhow::Result<(String, u16)> {

@@ -5,33 +5,19 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::checkpoint::{IMAGES, check_namespaces, mode};
+use super::checkpoint::criu_options;
 use super::create::absolute;
 use crate::arguments::RestoreArguments;
 use crate::report;
-use crate::runtime::{Bundle, CreateOptions, CriuOptions, RestoreOptions, Runtime};
+use crate::runtime::{Bundle, CreateOptions, RestoreOptions, Runtime};
 
 pub(crate) fn restore(
     runtime: &Runtime,
     criu: Option<PathBuf>,
     arguments: RestoreArguments,
 ) -> anyhow::Result<ExitCode> {
-    check_namespaces(&arguments.empty_ns)?;
-    let defaults = CriuOptions::default();
-    let images = arguments.image_path.unwrap_or_else(|| IMAGES.into());
     let options = RestoreOptions {
-        criu: CriuOptions {
-            program: criu.unwrap_or(defaults.program),
-            images: absolute(Some(images.clone()))?.unwrap_or(images),
-            work: absolute(arguments.work_path)?,
-            tcp_established: arguments.tcp_established,
-            external_unix_sockets: arguments.ext_unix_sk,
-            shell_job: arguments.shell_job,
-            file_locks: arguments.file_locks,
-            cgroups: mode(arguments.manage_cgroups_mode, defaults.cgroups),
-            auto_dedup: arguments.auto_dedup,
-            lazy_pages: arguments.lazy_pages,
-        },
+        criu: criu_options(criu, arguments.criu)?,
         lsm_profile: arguments.lsm_profile,
         lsm_mount_context: arguments.lsm_mount_context,
     };
