@@ -17,10 +17,22 @@ type Entrance = Box<dyn Fn() -> io::Result<()> + Send>;
 
 static ENTRANCE: Mutex<Option<Entrance>> = Mutex::new(None);
 
-/// Says how the processes that libcontainer clones from now on get into their control group. The call is made in the new
-/// process.
-pub fn set_entrance(entrance: impl Fn() -> io::Result<()> + Send + 'static) {
+/// Says how the processes that libcontainer clones from now on get into their control group, until what is returned is dropped.
+/// The call is made in the new process.
+pub fn set_entrance(entrance: impl Fn() -> io::Result<()> + Send + 'static) -> EntranceSet {
     *ENTRANCE.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(entrance));
+    EntranceSet(())
+}
+
+/// An entrance is set ([`set_entrance`]): dropped, it is forgotten, with the files it held.
+#[derive(Debug)]
+#[must_use]
+pub struct EntranceSet(());
+
+impl Drop for EntranceSet {
+    fn drop(&mut self) {
+        *ENTRANCE.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 /// How control groups are mounted.

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 
-use fragment_tests::Scene;
+use fragment_tests::{Scene, child};
 
 /// Lists the open descriptors of the shell itself, by number: `ls` opens one more, for the directory.
 const LIST: &str = "for fd in /proc/$$/fd/*; do n=${fd##*/}; [ -e $fd ] && echo $n; done; true";
@@ -91,6 +91,26 @@ fn a_created_container_keeps_no_descriptor_of_the_runtime() {
     fds.sort();
     assert_eq!(fds, ["0", "1", "2"]);
     scene.delete();
+}
+
+#[test]
+fn a_runtime_that_waits_holds_no_file_of_the_cgroup() {
+    // else the kernel keeps what it knows of the directories in its caches when they are removed
+    let scene = Scene::sleeper();
+    let mut run = scene.run_call(&[]).command().spawn().unwrap();
+    child::until("the program runs", || {
+        let state = scene.call(["state", &scene.id]).output();
+        state.status.success() && state.json()["status"] == "running"
+    });
+    let open = std::fs::read_dir(format!("/proc/{}/fd", run.id())).unwrap();
+    let files: Vec<_> = open
+        .filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok())
+        .collect();
+    assert!(files.len() > 3, "{files:?}");
+    let held = files.iter().find(|file| file.starts_with("/sys/fs/cgroup"));
+    assert_eq!(held, None);
+    scene.delete();
+    child::wait_or_kill(&mut run, child::LIMIT, "run");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use fragment_cgroup::{Cgroup, CgroupError, Entrances, Layout, Scoped, Wish};
+use libcgroups::common::EntranceSet;
 use libcontainer::oci_spec::runtime::{
     LinuxIdMapping, LinuxNamespaceType, LinuxResources, Mount, Spec,
 };
@@ -44,22 +45,26 @@ pub(crate) fn resources(spec: &Spec) -> Option<&LinuxResources> {
 }
 
 /// Has the processes libcontainer clones from now on enter the cgroup: after they were cloned, before they leave user and
-/// cgroup namespace. On the way they join what can be joined only there.
-pub(crate) fn open(entrances: Entrances, joined: Namespaces) {
-    set_entrance(move || entrances.enter(), joined);
+/// cgroup namespace. On the way they join what can be joined only there. Dropped, what is returned closes the cgroup's files: a
+/// cgroup that is removed while somebody holds one of its files stays in the kernel's caches.
+pub(crate) fn open(entrances: Entrances, joined: Namespaces) -> EntranceSet {
+    set_entrance(move || entrances.enter(), joined)
 }
 
 /// Has the next process libcontainer clones make its own scope of systemd's.
-pub(crate) fn open_scope(scope: Scoped, joined: Namespaces) {
-    set_entrance(move || scope.enter(), joined);
+pub(crate) fn open_scope(scope: Scoped, joined: Namespaces) -> EntranceSet {
+    set_entrance(move || scope.enter(), joined)
 }
 
-fn set_entrance(enter: impl Fn() -> Result<(), CgroupError> + Send + 'static, joined: Namespaces) {
+fn set_entrance(
+    enter: impl Fn() -> Result<(), CgroupError> + Send + 'static,
+    joined: Namespaces,
+) -> EntranceSet {
     libcgroups::common::set_entrance(move || {
         enter().map_err(|error| told(&chain(&LaunchError::ApplyCgroup(error))))?;
         joined::enter(&joined)
             .map_err(|error| told(&format!("join a namespace: {}", words(&error))))
-    });
+    })
 }
 
 /// libcontainer's own line around an error says nothing more.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use fragment_cgroup::{Cgroup, CgroupError, Resources};
 use fragment_compose::{Composition, KernelVersion, Prepared, Residue};
 use fragment_sys::lock::FileLock;
+use libcgroups::common::EntranceSet;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::container::{Container, ContainerStatus};
 use libcontainer::oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp};
@@ -215,7 +216,7 @@ impl Creation {
     }
 
     fn call_libcontainer(&mut self, console: Option<&Path>) -> Result<Container, LaunchError> {
-        self.open_cgroup().map_err(LaunchError::ApplyCgroup)?;
+        let _entrance = self.open_cgroup().map_err(LaunchError::ApplyCgroup)?;
         let mark = capture::mark();
         tracing::debug!("nsexec container setup: by libcontainer");
         let composed = self.prepared.as_ref();
@@ -241,20 +242,19 @@ impl Creation {
             .map_err(|error| process_error(&error, &mark, Some(&self.derived.spec)))
     }
 
-    fn open_cgroup(&mut self) -> Result<(), CgroupError> {
+    fn open_cgroup(&mut self) -> Result<EntranceSet, CgroupError> {
         let Record {
             cgroup,
             resources,
             annotations,
             ..
         } = &mut self.record;
-        if cgroup.unit().is_some() {
+        Ok(if cgroup.unit().is_some() {
             let scope = cgroup.scoped(resources, annotations, self.cgroup_owner)?;
-            cgroup::open_scope(scope, self.joined.namespaces());
+            cgroup::open_scope(scope, self.joined.namespaces())
         } else {
-            cgroup::open(cgroup.entrances()?, self.joined.namespaces());
-        }
-        Ok(())
+            cgroup::open(cgroup.entrances()?, self.joined.namespaces())
+        })
     }
 
     fn executor(&self) -> FragmentExecutor {
