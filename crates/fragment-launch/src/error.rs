@@ -81,6 +81,15 @@ pub enum LaunchError {
         /// What it is instead.
         status: Status,
     },
+    /// Nobody listens where a filter's listener is to be sent.
+    #[error("failed to connect with seccomp agent: dial unix {path}", path = .path.display())]
+    Agent {
+        /// linux.seccomp.listenerPath.
+        path: PathBuf,
+        /// The errno.
+        #[source]
+        source: io::Error,
+    },
     /// The first process ended while it waited for the start.
     #[error(
         "container {id} ended before its program started, with code {code} (128 and more: a signal's number); a seccomp \

@@ -20,6 +20,8 @@ use crate::creation::joined::Joined;
 use crate::creation::user_namespace;
 use crate::error::LaunchError;
 use crate::inside::executor::{FragmentExecutor, Init};
+use crate::inside::first::FirstProcess;
+use crate::inside::listener::Agent;
 use crate::lifecycle::delete;
 use crate::records::process::Identity;
 use crate::records::record::{Place, Record, Stage};
@@ -217,6 +219,9 @@ impl Creation {
 
     fn call_libcontainer(&mut self, console: Option<&Path>) -> Result<Container, LaunchError> {
         let _entrance = self.open_cgroup().map_err(LaunchError::ApplyCgroup)?;
+        let filter = self.seccomp.as_ref();
+        let agent = filter.map(|filter| Agent::of(filter, &self.record));
+        let agent = agent.transpose()?.flatten();
         let mark = capture::mark();
         tracing::debug!("nsexec container setup: by libcontainer");
         let composed = self.prepared.as_ref();
@@ -227,7 +232,7 @@ impl Creation {
             "change to the directory of the layers' names",
         ))?;
         let mut builder = ContainerBuilder::new(self.place.id().to_owned(), SyscallType::default())
-            .with_executor(self.executor())
+            .with_executor(FirstProcess::new(self.executor(), agent))
             .with_preserved_fds(self.options.preserve_fds)
             .with_console_socket(console);
         builder = builder
@@ -263,9 +268,6 @@ impl Creation {
         let new_network = namespaces.into_iter().flatten().any(|namespace| {
             namespace.typ() == LinuxNamespaceType::Network && namespace.path().is_none()
         });
-        // what is left in the derived specification is loaded by libcontainer
-        let ours = linux.is_none_or(|linux| linux.seccomp().is_none());
-        let seccomp = self.seccomp.clone().filter(|_| ours);
         let init = Init {
             new_network,
             after_mounts: self.derived.after_mounts.clone(),
@@ -274,7 +276,8 @@ impl Creation {
             state: hook::state_of(&self.record, ContainerStatus::Created),
         };
         let keyring = keyring(self.options.no_new_keyring, self.place.id());
-        FragmentExecutor::new(self.derived.process.clone(), seccomp, keyring, Some(init))
+        let process = self.derived.process.clone();
+        FragmentExecutor::new(process, self.seccomp.clone(), keyring, Some(init))
     }
 }
 

@@ -5,7 +5,6 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Read};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use libcontainer::oci_spec::runtime::{Mount, Spec};
@@ -48,9 +47,6 @@ pub(crate) fn explain(message: &str, spec: &Spec) -> Option<String> {
     }
     if message.contains("procfs failed") || message.contains("failed to set sysctl") {
         return missing_sysctl(spec);
-    }
-    if message.contains("seccomp notify listener path") {
-        return missing_agent(spec);
     }
     if let Some(explained) = network_devices(message, spec) {
         return Some(explained);
@@ -95,18 +91,6 @@ fn ending(cause: &str) -> String {
         return "hook ran past specified timeout".to_owned();
     }
     cause.to_owned()
-}
-
-/// Nobody listens where a filter's listener is to be sent, in runc's words.
-fn missing_agent(spec: &Spec) -> Option<String> {
-    let path = (spec.linux().as_ref()?.seccomp().as_ref()?)
-        .listener_path()
-        .clone()?;
-    let cause = UnixStream::connect(&path).err()?;
-    let (path, cause) = (path.display(), words(&cause));
-    Some(format!(
-        "failed to connect with seccomp agent: dial unix {path}: {cause}"
-    ))
 }
 
 fn describe(mount: &Mount) -> String {

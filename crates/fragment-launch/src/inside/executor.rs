@@ -1,31 +1,26 @@
 //! The last steps inside the container, from its new root to the program's first instruction.
 //!
-//! libcontainer calls [`Executor::validate`] when root, user and namespaces are set and all capabilities are still there,
-//! and [`Executor::exec`] after the start signal. What lies between is runc's order: terminal and keys, working directory,
-//! filter and privileges, look for the program; then hooks, the filter where it needs no privilege, exec.
+//! They begin when root, user and namespaces are set and all capabilities are still there, and follow runc's order: terminal and
+//! keys, working directory, filter and privileges, look for the program; after the start hooks, the filter where it needs no
+//! privilege, exec. In a container's first process [`crate::inside::first`] calls them, in a process of exec [`crate::joining::tenant`].
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, IntoRawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use fragment_sys::{mount, process, signal};
 use libcontainer::container::State;
-use libcontainer::oci_spec::runtime::{Hook, LinuxSeccomp, Process, Spec};
-use libcontainer::workload::{
-    Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
-};
+use libcontainer::oci_spec::runtime::{Hook, LinuxSeccomp, Process};
 use rustix::fs::{Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
 use rustix::termios::Winsize;
 use thiserror::Error;
 
-use crate::creation::capture::EXECUTOR;
 use crate::creation::diagnosis::{chain, words};
 use crate::creation::hook_run::{self, HookError, Stderr};
 use crate::creation::joined;
@@ -48,7 +43,7 @@ use crate::specification::options::Attributes;
 pub(crate) struct FragmentExecutor {
     /// As the caller described it.
     pub(crate) process: Process,
-    /// The filter; `None` also where libcontainer loads it.
+    /// The filter.
     pub(crate) seccomp: Option<LinuxSeccomp>,
     /// The session keyring to join; `None` keeps the caller's.
     pub(crate) keyring: Option<CString>,
@@ -76,15 +71,19 @@ pub(crate) struct Init {
 struct Found {
     program: PathBuf,
     environment: Vec<String>,
+    /// What execve(2) takes, made before a filter is in force.
+    call: Call,
 }
 
-/// Takes the number of a filter's listener in this process; returns when the agent has it.
-type HandOver<'a> = &'a dyn Fn(i32) -> io::Result<()>;
-
-/// For filters that libcontainer loads when they have one.
-fn no_listener(_: i32) -> io::Result<()> {
-    Ok(())
+#[derive(Clone)]
+struct Call {
+    program: CString,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
 }
+
+/// Takes a filter's listener. A close(2) of this thread's own may be what the filter asks the listener about.
+type HandOver<'a> = &'a dyn Fn(OwnedFd) -> io::Result<()>;
 
 /// A step that failed. Engines read these words.
 #[derive(Debug, Error)]
@@ -118,6 +117,11 @@ pub(crate) enum StepError {
     Sysctl { key: String, source: io::Error },
     #[error("error loading seccomp filter into kernel: {0}")]
     Seccomp(SeccompError),
+    #[error(
+        "the seccomp filter kills the process before its program runs: it has to allow execve, read where it has a listener, \
+         capget, capset and prctl without noNewPrivileges"
+    )]
+    Killed,
     #[error("set capabilities: {0}")]
     Capabilities(libcontainer::syscall::SyscallError),
     #[error("error running startContainer hook #{index}: {}", chain(.source))]
@@ -186,10 +190,9 @@ impl FragmentExecutor {
                 .map_err(StepError::Capabilities)?;
         } else {
             if !self.no_new_privileges() {
-                self.load_filter(&no_listener)?;
+                self.load_filter(&|_| Ok(()))?;
             }
-            privileges::drop_capabilities(self.process.capabilities().as_ref())
-                .map_err(StepError::Capabilities)?;
+            self.drop_capabilities()?;
         }
         let command = self
             .process
@@ -199,10 +202,24 @@ impl FragmentExecutor {
             .next()
             .map_or("", String::as_str);
         let program = program::find(command, environment::value(&environment, "PATH"))?;
+        let call = Call {
+            program: CString::new(program.as_os_str().as_bytes()).map_err(|_| StepError::Exec {
+                path: program.clone(),
+                source: Errno::INVAL.into(),
+            })?,
+            arguments: environment::c_strings(self.process.args().as_deref().unwrap_or_default()),
+            environment: environment::c_strings(&environment),
+        };
         Ok(Found {
             program,
             environment,
+            call,
         })
+    }
+
+    pub(crate) fn drop_capabilities(&self) -> Result<(), StepError> {
+        privileges::drop_capabilities(self.process.capabilities().as_ref())
+            .map_err(StepError::Capabilities)
     }
 
     /// Gives the program its SELinux label (setexeccon(3)). libcontainer has none; that there is an SELinux was checked.
@@ -220,12 +237,14 @@ impl FragmentExecutor {
 
     /// Whether the filter and with it the capabilities wait for the start. Without no_new_privs a filter needs CAP_SYS_ADMIN
     /// to be loaded (seccomp(2)), and one that is loaded early has to allow what libcontainer does until the start. Only hooks
-    /// inside the container do not wait: they are not to run with more than the program.
+    /// inside the container do not wait: they are not to run with more than the program. One with a listener is confined to a
+    /// thread, which libcontainer knows nothing of.
     fn is_filtered_late(&self) -> bool {
-        self.seccomp.is_some() && !self.no_new_privileges() && !self.has_hooks()
+        let notifies = self.seccomp.as_ref().map(seccomp::notifies);
+        notifies.is_some_and(|notifies| notifies || !self.has_hooks()) && !self.no_new_privileges()
     }
 
-    fn has_hooks(&self) -> bool {
+    pub(crate) fn has_hooks(&self) -> bool {
         self.init
             .as_ref()
             .is_some_and(|init| !init.start_container.is_empty())
@@ -257,8 +276,6 @@ impl FragmentExecutor {
             return Ok(());
         };
         let listener = seccomp::load(filter).map_err(StepError::Seccomp)?;
-        // closed at exec: a close(2) of our own may be what the filter asks the listener about
-        let listener = listener.map(IntoRawFd::into_raw_fd);
         listener
             .map_or(Ok(()), hand_over)
             .map_err(StepError::at("hand the seccomp filter's listener over"))
@@ -290,75 +307,59 @@ impl FragmentExecutor {
 
     /// Becomes the program.
     pub(crate) fn execute(&self, hand_over: HandOver<'_>) -> Result<Infallible, StepError> {
-        let Some(found) = self.found.get() else {
-            let source = io::Error::from(io::ErrorKind::InvalidInput);
-            return Err(StepError::Step {
-                step: "exec before validate",
-                source,
-            });
-        };
         // hooks inside the container are not to do more than the program may
         let hooks = self.has_hooks();
         if hooks && self.no_new_privileges() {
             self.load_filter(hand_over)?;
         }
-        if let Some(init) = &self.init {
-            init.run_hooks(&found.environment)?;
+        self.run_hooks()?;
+        self.reset_signals()?;
+        if !hooks {
+            // as late as can be: a filter may forbid everything but execve
+            self.confine(hand_over)?;
         }
-        let fail = |source| StepError::Exec {
-            path: found.program.clone(),
-            source,
-        };
-        let program = CString::new(found.program.as_os_str().as_bytes())
-            .map_err(|_| fail(Errno::INVAL.into()))?;
-        let arguments = environment::c_strings(self.process.args().as_deref().unwrap_or_default());
-        let variables = environment::c_strings(&found.environment);
-        signal::restore_for_exec().map_err(StepError::at("reset signals"))?;
+        self.call_program()
+    }
+
+    /// Loads the filter, and drops the capabilities that were kept for it.
+    pub(crate) fn confine(&self, hand_over: HandOver<'_>) -> Result<(), StepError> {
         if self.is_filtered_late() {
             privileges::widen_effective().map_err(StepError::Capabilities)?;
             self.load_filter(hand_over)?;
-            privileges::drop_capabilities(self.process.capabilities().as_ref())
-                .map_err(StepError::Capabilities)?;
-        } else if self.no_new_privileges() && !hooks {
-            // as late as can be: a filter may forbid everything but execve
-            self.load_filter(hand_over)?;
-        }
-        Err(fail(process::execve(&program, &arguments, &variables)))
-    }
-}
-
-impl Executor for FragmentExecutor {
-    fn validate(&self, _spec: &Spec) -> Result<(), ExecutorValidationError> {
-        // runc's words for these steps: who reads a debug log looks for them
-        tracing::debug!("child process in init()");
-        match self.get_ready() {
-            Ok(()) => {
-                tracing::debug!("init: closing the pipe to signal completion");
-                Ok(())
-            }
-            Err(error) => {
-                let message = error.to_string();
-                tracing::error!(target: EXECUTOR, "{message}");
-                Err(ExecutorValidationError::ArgValidationError(message))
-            }
+            self.drop_capabilities()
+        } else if self.no_new_privileges() {
+            self.load_filter(hand_over)
+        } else {
+            Ok(())
         }
     }
 
-    /// Nothing: the environment is handed to execve(2), this process's own is not touched.
-    fn setup_envs(&self, _envs: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
-        Ok(())
+    /// Runs the hooks inside the container.
+    pub(crate) fn run_hooks(&self) -> Result<(), StepError> {
+        match &self.init {
+            Some(init) => init.run_hooks(&self.found()?.environment),
+            None => Ok(()),
+        }
     }
 
-    fn exec(&self, _spec: &Spec) -> Result<(), ExecutorError> {
-        let Err(error) = self.execute(&no_listener);
-        let message = error.to_string();
-        tracing::error!(target: EXECUTOR, "{message}");
-        if self.init.is_some() {
-            // The start command has returned by now; like runc, tell whoever reads the container's stderr.
-            let _ = rustix::io::write(rustix::stdio::stderr(), format!("{message}\n").as_bytes());
-            process::exit_now(1);
-        }
-        Err(ExecutorError::Other(message))
+    pub(crate) fn reset_signals(&self) -> Result<(), StepError> {
+        signal::restore_for_exec().map_err(StepError::at("reset signals"))
+    }
+
+    /// One system call.
+    pub(crate) fn call_program(&self) -> Result<Infallible, StepError> {
+        let Found { program, call, .. } = self.found()?;
+        Err(StepError::Exec {
+            path: program.clone(),
+            source: process::execve(&call.program, &call.arguments, &call.environment),
+        })
+    }
+
+    fn found(&self) -> Result<&Found, StepError> {
+        self.found.get().ok_or_else(|| StepError::Step {
+            step: "exec before validate",
+            source: io::ErrorKind::InvalidInput.into(),
+        })
     }
 }
 

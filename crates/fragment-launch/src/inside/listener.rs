@@ -2,14 +2,18 @@
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 
 use libcontainer::oci_spec::runtime::{LinuxSeccomp, SECCOMP_FD_NAME};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
+use crate::error::LaunchError;
+use crate::inside::seccomp;
 use crate::records::record::Record;
 use crate::records::state::{OCI_VERSION, Status};
 
@@ -34,6 +38,48 @@ pub(crate) fn process_state(
             "annotations": record.annotations,
         },
     })
+}
+
+/// The agent that gets the listener of a container's filter from inside the container: connected to, and its message written,
+/// where its socket's path can be reached.
+#[derive(Debug, Clone)]
+pub(crate) struct Agent {
+    stream: Arc<UnixStream>,
+    state: serde_json::Value,
+    /// The runtime's /proc: what it calls `self` is the number of whoever asks in the runtime's PID namespace (proc(5)).
+    proc: Arc<OwnedFd>,
+}
+
+impl Agent {
+    /// The agent of a filter that has one.
+    pub(crate) fn of(filter: &LinuxSeccomp, record: &Record) -> Result<Option<Self>, LaunchError> {
+        if !seccomp::notifies(filter) {
+            return Ok(None);
+        }
+        let path = filter.listener_path().clone().unwrap_or_default();
+        let stream = connect(&path).map_err(|source| LaunchError::Agent { path, source })?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let proc = rustix::fs::open("/proc", flags, Mode::empty())
+            .map_err(|errno| LaunchError::io("open", "/proc")(errno.into()))?;
+        Ok(Some(Self {
+            stream: Arc::new(stream),
+            state: process_state(filter, record, Status::Creating, 0),
+            proc: Arc::new(proc),
+        }))
+    }
+
+    /// Tells the agent about this process, and hangs up.
+    pub(crate) fn tell(&self, listener: BorrowedFd<'_>) -> io::Result<()> {
+        let own = rustix::fs::readlinkat(&self.proc, "self", Vec::new())?;
+        let own = own.to_str().ok().and_then(|own| own.parse::<i32>().ok());
+        let own = own.ok_or(io::ErrorKind::InvalidData)?;
+        let mut state = self.state.clone();
+        state["pid"] = own.into();
+        state["state"]["pid"] = own.into();
+        send_on(&self.stream, state.to_string().as_bytes(), listener)?;
+        // the runtime has the stream open as well
+        self.stream.shutdown(Shutdown::Both)
+    }
 }
 
 /// Sends one message and one descriptor to whoever listens at `path`, and hangs up.

@@ -5,6 +5,7 @@ pub mod deferred;
 pub mod dev;
 pub(crate) mod environment;
 pub(crate) mod executor;
+pub(crate) mod first;
 pub(crate) mod hidden;
 pub(crate) mod listener;
 pub(crate) mod masks;

@@ -10,8 +10,8 @@ use std::os::fd::OwnedFd;
 
 use fragment_sys::seccomp::{Instruction, Treatment, filter};
 use libcontainer::oci_spec::runtime::{
-    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompArgBuilder,
-    LinuxSeccompFilterFlag, LinuxSeccompOperator, LinuxSyscall,
+    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag,
+    LinuxSeccompOperator, LinuxSyscall,
 };
 use libseccomp::{
     ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall,
@@ -83,31 +83,6 @@ pub(crate) fn check(filter: &LinuxSeccomp) -> Result<(), SeccompError> {
         return Err(SeccompError::NoListener);
     }
     Ok(())
-}
-
-/// A filter that libcontainer is to load itself, so that it comes out as it is meant.
-pub(crate) fn for_libcontainer(mut profile: LinuxSeccomp) -> LinuxSeccomp {
-    let mut rules = profile.syscalls().clone();
-    for rule in rules.iter_mut().flatten() {
-        let mut arguments = rule.args().clone();
-        for argument in arguments.iter_mut().flatten() {
-            if argument.op() == LinuxSeccompOperator::ScmpCmpMaskedEq {
-                // it takes the mask from where the specification has the value, and the other way round
-                let (mask, value) = (argument.value(), argument.value_two().unwrap_or(0));
-                // the builder fails on fields without default only, and they are given
-                *argument = LinuxSeccompArgBuilder::default()
-                    .index(argument.index())
-                    .value(value)
-                    .value_two(mask)
-                    .op(argument.op())
-                    .build()
-                    .unwrap_or(*argument);
-            }
-        }
-        rule.set_args(arguments);
-    }
-    profile.set_syscalls(rules);
-    profile
 }
 
 /// Puts a filter in force for this thread, and returns its listener where it has one. All that needs system calls other than
@@ -517,17 +492,6 @@ mod tests {
                 {"names":["write"],"action":"SCMP_ACT_TRACE","errnoRet":7}]}"#,
         );
         assert!(compile(&profile).unwrap().len() > 10);
-    }
-
-    #[test]
-    fn a_masked_comparison_is_turned_round_for_libcontainer() {
-        let profile = profile(
-            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["clone"],"action":"SCMP_ACT_NOTIFY",
-                "args":[{"index":0,"value":15,"valueTwo":1,"op":"SCMP_CMP_MASKED_EQ"}]}]}"#,
-        );
-        let turned = for_libcontainer(profile);
-        let argument = &syscalls(&turned).next().unwrap().args().as_ref().unwrap()[0];
-        assert_eq!((argument.value(), argument.value_two()), (1, Some(15)));
     }
 
     #[test]

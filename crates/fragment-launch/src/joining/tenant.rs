@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::path::PathBuf;
 
 use fragment_sys::fork::{Parent, fork};
@@ -312,7 +312,8 @@ impl Newcomer<'_> {
         rustix::process::set_parent_process_death_signal(None)
             .map_err(|errno| StepError::at("outlive the runtime")(errno.into()))?;
         executor.execute(&|listener| {
-            self.end.say(&Report::Filter(listener))?;
+            // closed at exec
+            self.end.say(&Report::Filter(listener.into_raw_fd()))?;
             self.end.await_leave()
         })
     }

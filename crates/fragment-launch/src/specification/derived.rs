@@ -206,19 +206,16 @@ impl Derived {
         });
         let inside = root.path().clone();
         linux.set_devices(Some(mounts.devices));
-        let notifying = linux.seccomp().clone().filter(seccomp::notifies);
         if let Some(filter) = linux.seccomp() {
             seccomp::check(filter)?;
         }
-        // only then libcontainer has to load it, because it passes the listener's descriptor on
-        linux.set_seccomp(notifying.clone().map(seccomp::for_libcontainer));
-        let notifying = notifying.is_some();
+        linux.set_seccomp(None);
         let hooks = spec.hooks().clone().unwrap_or_default();
         spec.set_root(Some(root))
             .set_mounts(Some(mounts.list))
             .set_linux(Some(linux))
             .set_hooks(hook::wrapped(&hooks, &bundle.dir, &inside)?)
-            .set_process(Some(stripped(&process, notifying)));
+            .set_process(Some(stripped(&process)));
         Ok(Self {
             spec,
             process,
@@ -293,8 +290,9 @@ impl Derived {
 /// * capabilities, so that seccomp can be loaded with them where no_new_privs is off (seccomp(2) asks for CAP_SYS_ADMIN);
 /// * HOME, which libcontainer would look up with getpwuid(3): that reads the container's nsswitch.conf and can load its NSS
 ///   modules into the runtime (CVE-2019-14271 is the same fault in docker cp);
+/// * no_new_privs, which comes with the filter;
 /// * a umask where none is given: the default is 0022 as with runc, not the caller's.
-pub(crate) fn stripped(process: &Process, keep_no_new_privileges: bool) -> Process {
+pub(crate) fn stripped(process: &Process) -> Process {
     let mut process = process.clone();
     let mut user = process.user().clone();
     if user.umask().is_none() {
@@ -304,13 +302,8 @@ pub(crate) fn stripped(process: &Process, keep_no_new_privileges: bool) -> Proce
         .set_user(user)
         .set_cwd(PathBuf::from("/"))
         .set_capabilities(None)
+        .set_no_new_privileges(None)
         .set_env(Some(vec!["HOME=/".to_owned()]));
-    // Some(false) and None mean the same to the specification and not to libcontainer, which then loads a filter after
-    // dropping the capability it needs for that
-    let no_new_privileges = process
-        .no_new_privileges()
-        .filter(|on| *on && keep_no_new_privileges);
-    process.set_no_new_privileges(no_new_privileges);
     process
 }
 
