@@ -142,6 +142,38 @@ fn debug_adds_lines_of_level_debug() {
     );
 }
 
+/// runc's own tests look for phrases of its C and Go code; in a log of another runtime they would be a lie.
+#[test]
+fn debug_messages_are_in_words_of_our_own() {
+    let scene = Scene::sleeper();
+    unless_runc!(scene, "its own words are what it has");
+    let log = scene.file("log.json");
+    let global = ["--debug", "--log", log.to_str().unwrap()];
+    let calls = [
+        scene
+            .call(global)
+            .args(["run", "-d", "--bundle"])
+            .args([scene.bundle.path()])
+            .args([&scene.id]),
+        scene.call(global).args(["exec", &scene.id, "true"]),
+    ];
+    for call in calls {
+        call.output().ok();
+    }
+    scene.delete();
+    let text = fs::read_to_string(&log).unwrap();
+    for words in [
+        "finish the mounts",
+        "enter the container's cgroup",
+        "ready to execute the program",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    for words in ["nsexec", "setns_init", "in init()", "closing the pipe"] {
+        assert!(!text.contains(words), "{words}: {text}");
+    }
+}
+
 #[test]
 fn an_unknown_format_is_refused() {
     let scene = Scene::new();

@@ -223,7 +223,6 @@ impl Creation {
         let agent = filter.map(|filter| Agent::of(filter, &self.record));
         let agent = agent.transpose()?.flatten();
         let mark = capture::mark();
-        tracing::debug!("nsexec container setup: by libcontainer");
         let composed = self.prepared.as_ref();
         let _surroundings = Surroundings::calm_in(
             composed.and_then(|prepared| prepared.options.directory.as_deref()),

@@ -79,6 +79,7 @@ fn no_listener(_: OwnedFd) -> io::Result<()> {
 
 impl Executor for FirstProcess {
     fn validate(&self, _spec: &Spec) -> Result<(), ExecutorValidationError> {
+        tracing::debug!("finish the mounts and look for the program");
         self.get_ready().map_err(|error| {
             let message = error.to_string();
             tracing::error!(target: EXECUTOR, "{message}");

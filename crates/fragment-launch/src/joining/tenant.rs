@@ -244,7 +244,6 @@ impl Newcomer<'_> {
 
     fn lead_in(&self) -> Result<(), StepError> {
         end_with_runtime()?;
-        tracing::debug!("nsexec container setup: join the container's namespaces");
         if rustix::process::getppid() != Some(self.runtime) {
             return Err(StepError::at("look for the runtime")(Errno::CHILD.into()));
         }
@@ -261,6 +260,7 @@ impl Newcomer<'_> {
         // in the container's namespaces its processes may trace this one unless it says no (CVE-2016-9962)
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .map_err(|errno| StepError::at("become undumpable")(errno.into()))?;
+        tracing::debug!("join the container's namespaces");
         self.tenant.namespaces.join()?;
         let forked = fork(Parent::Ours, || match self.become_program() {
             Err(error) => self.report(&error),
@@ -272,10 +272,10 @@ impl Newcomer<'_> {
 
     fn become_program(&self) -> Result<Infallible, StepError> {
         end_with_runtime()?;
-        tracing::debug!("child process in init()");
         self.end
             .await_leave()
             .map_err(StepError::at("wait for the runtime"))?;
+        tracing::debug!("enter the container's cgroup");
         // from here on it may be frozen
         self.tenant.admission.enter()?;
         let affinity = self.tenant.process().exec_cpu_affinity().as_ref();
@@ -304,8 +304,7 @@ impl Newcomer<'_> {
             .check()
             .map_err(StepError::at("look for the runtime"))?;
         executor.get_ready()?;
-        // runc's words for these steps: who reads a debug log looks for them
-        tracing::debug!("setns_init: about to exec");
+        tracing::debug!("ready to execute the program");
         self.end
             .say(&Report::Ready)
             .map_err(StepError::at("report"))?;
