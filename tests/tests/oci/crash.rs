@@ -258,6 +258,12 @@ fn create(extent: Extent) {
     killed_at_every_step(&scene, extent, || {}, || scene.create_call(&[]));
 }
 
+/// Where no cgroup can be written the processes of a create have nothing on them that names the container.
+fn create_rootless(extent: Extent) {
+    let scene = Scene::sleeper().rootless();
+    killed_at_every_step(&scene, extent, || {}, || scene.create_call(&[]));
+}
+
 fn run(extent: Extent) {
     let scene = Scene::new();
     killed_at_every_step(&scene, extent, || {}, || scene.run_call(&[]));
@@ -388,6 +394,7 @@ macro_rules! tests {
 
 tests! {
     a_create_killed_at_every_change, a_create_killed_at_every_call_of_all: create;
+    a_rootless_create_killed_at_every_change, a_rootless_create_killed_at_every_call_of_all: create_rootless;
     a_run_killed_at_every_change, a_run_killed_at_every_call_of_all: run;
     a_detached_run_killed_at_every_change, a_detached_run_killed_at_every_call_of_all: run_detached;
     a_start_killed_at_every_change, a_start_killed_at_every_call_of_all: start;

@@ -13,6 +13,7 @@ use crate::creation::capture::EXECUTOR;
 use crate::creation::diagnosis::words;
 use crate::creation::joined::{self, Namespaces};
 use crate::error::LaunchError;
+use crate::inside::first::Introduction;
 use crate::records::id::ContainerId;
 
 /// What the derived specification says: nothing that means anything to the stand-in for libcgroups.
@@ -46,22 +47,42 @@ pub(crate) fn resources(spec: &Spec) -> Option<&LinuxResources> {
 
 /// Has the processes libcontainer clones from now on enter the cgroup: after they were cloned, before they leave user and
 /// cgroup namespace. On the way they join what can be joined only there. Dropped, what is returned closes the cgroup's files: a
-/// cgroup that is removed while somebody holds one of its files stays in the kernel's caches.
-pub(crate) fn open(entrances: Entrances, joined: Namespaces) -> EntranceSet {
-    set_entrance(move || entrances.enter(), joined)
+/// cgroup that is removed while somebody holds one of its files stays in the kernel's caches. Without a cgroup they say who they
+/// are instead.
+pub(crate) fn open(
+    entrances: Entrances,
+    joined: Namespaces,
+    introduction: Option<Introduction>,
+) -> EntranceSet {
+    let introduce = move || match &introduction {
+        Some(introduction) => introduction.write(),
+        None => Ok(()),
+    };
+    set_entrance(
+        move || {
+            introduce()
+                .map_err(|error| told(&format!("introduce the process: {}", words(&error))))?;
+            enter(|| entrances.enter())
+        },
+        joined,
+    )
 }
 
 /// Has the next process libcontainer clones make its own scope of systemd's.
 pub(crate) fn open_scope(scope: Scoped, joined: Namespaces) -> EntranceSet {
-    set_entrance(move || scope.enter(), joined)
+    set_entrance(move || enter(|| scope.enter()), joined)
+}
+
+fn enter(enter: impl Fn() -> Result<(), CgroupError>) -> io::Result<()> {
+    enter().map_err(|error| told(&chain(&LaunchError::ApplyCgroup(error))))
 }
 
 fn set_entrance(
-    enter: impl Fn() -> Result<(), CgroupError> + Send + 'static,
+    enter: impl Fn() -> io::Result<()> + Send + 'static,
     joined: Namespaces,
 ) -> EntranceSet {
     libcgroups::common::set_entrance(move || {
-        enter().map_err(|error| told(&chain(&LaunchError::ApplyCgroup(error))))?;
+        enter()?;
         joined::enter(&joined)
             .map_err(|error| told(&format!("join a namespace: {}", words(&error))))
     })

@@ -20,7 +20,7 @@ use crate::creation::joined::Joined;
 use crate::creation::user_namespace;
 use crate::error::LaunchError;
 use crate::inside::executor::{FragmentExecutor, Init};
-use crate::inside::first::FirstProcess;
+use crate::inside::first::{FirstProcess, Introduction};
 use crate::inside::listener::Agent;
 use crate::lifecycle::delete;
 use crate::records::process::Identity;
@@ -218,7 +218,11 @@ impl Creation {
     }
 
     fn call_libcontainer(&mut self, console: Option<&Path>) -> Result<Container, LaunchError> {
-        let _entrance = self.open_cgroup().map_err(LaunchError::ApplyCgroup)?;
+        let nameless = self.record.cgroup.directories().next().is_none();
+        let introduction = nameless.then(|| Introduction::new(&self.place.introductions()));
+        let introduction = introduction.transpose()?;
+        let entrance = self.open_cgroup(introduction.clone());
+        let _entrance = entrance.map_err(LaunchError::ApplyCgroup)?;
         let filter = self.seccomp.as_ref();
         let agent = filter.map(|filter| Agent::of(filter, &self.record));
         let agent = agent.transpose()?.flatten();
@@ -231,7 +235,7 @@ impl Creation {
             "change to the directory of the layers' names",
         ))?;
         let mut builder = ContainerBuilder::new(self.place.id().to_owned(), SyscallType::default())
-            .with_executor(FirstProcess::new(self.executor(), agent))
+            .with_executor(FirstProcess::new(self.executor(), agent, introduction))
             .with_preserved_fds(self.options.preserve_fds)
             .with_console_socket(console);
         builder = builder
@@ -246,7 +250,10 @@ impl Creation {
             .map_err(|error| process_error(&error, &mark, Some(&self.derived.spec)))
     }
 
-    fn open_cgroup(&mut self) -> Result<EntranceSet, CgroupError> {
+    fn open_cgroup(
+        &mut self,
+        introduction: Option<Introduction>,
+    ) -> Result<EntranceSet, CgroupError> {
         let Record {
             cgroup,
             resources,
@@ -257,7 +264,7 @@ impl Creation {
             let scope = cgroup.scoped(resources, annotations, self.cgroup_owner)?;
             cgroup::open_scope(scope, self.joined.namespaces())
         } else {
-            cgroup::open(cgroup.entrances()?, self.joined.namespaces())
+            cgroup::open(cgroup.entrances()?, self.joined.namespaces(), introduction)
         })
     }
 
@@ -287,6 +294,7 @@ impl Drop for Creation {
         }
         // the error that brought us here is on its way to the caller; what cannot be removed now, delete --force can
         if self.reached_hooks {
+            delete::kill_introduced(&self.place);
             if let Err(error) = delete::end_processes(&self.record) {
                 tracing::warn!("clean up after a failed create: {error}");
                 return;

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -22,11 +23,13 @@ use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::Pid;
 
 use crate::creation::capture::EXECUTOR;
+use crate::error::LaunchError;
 use crate::inside::executor::{FragmentExecutor, StepError};
 use crate::inside::listener::Agent;
 
@@ -40,19 +43,30 @@ pub(crate) struct FirstProcess {
     executor: FragmentExecutor,
     /// Who gets the listener of the filter, where it has one.
     agent: Option<Agent>,
+    /// Where it says who it is, where its cgroup does not.
+    introduction: Option<Introduction>,
     successor: Rc<RefCell<Option<Successor>>>,
 }
 
 impl FirstProcess {
-    pub(crate) fn new(executor: FragmentExecutor, agent: Option<Agent>) -> Self {
+    pub(crate) fn new(
+        executor: FragmentExecutor,
+        agent: Option<Agent>,
+        introduction: Option<Introduction>,
+    ) -> Self {
         Self {
             executor,
             agent,
+            introduction,
             successor: Rc::default(),
         }
     }
 
     fn get_ready(&self) -> Result<(), StepError> {
+        if let Some(introduction) = &self.introduction {
+            let written = introduction.write();
+            written.map_err(StepError::at("introduce the process"))?;
+        }
         let Some(agent) = &self.agent else {
             return self.executor.get_ready();
         };
@@ -69,6 +83,43 @@ impl FirstProcess {
                 error
             }
         }
+    }
+}
+
+/// How the processes of a create make themselves known before the runtime has recorded one. When the runtime is killed, one
+/// may wait for ever for a word of it, or for the start that nobody can ask for any more, and where there is no cgroup nothing
+/// else tells whose it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Introduction {
+    /// The runtime's /proc, in which `self` has the number that the runtime knows.
+    proc: Arc<OwnedFd>,
+    file: Arc<OwnedFd>,
+}
+
+impl Introduction {
+    /// To be written to `file`.
+    pub(crate) fn new(file: &Path) -> Result<Self, LaunchError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let proc = rustix::fs::open("/proc", flags, Mode::empty())
+            .map_err(|errno| LaunchError::io("open", "/proc")(errno.into()))?;
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(file, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|errno| LaunchError::io("create", file)(errno.into()))?;
+        Ok(Self {
+            proc: Arc::new(proc),
+            file: Arc::new(opened),
+        })
+    }
+
+    /// This process.
+    pub(crate) fn write(&self) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let stat = rustix::fs::openat(&self.proc, "self/stat", flags, Mode::empty())?;
+        // a page, as the kernel writes it (proc_pid_stat(5))
+        let mut text = [0; 4096];
+        let length = rustix::io::read(stat, &mut text)?;
+        rustix::io::write(&self.file, text.get(..length).unwrap_or_default())?;
+        Ok(())
     }
 }
 

@@ -74,7 +74,7 @@ impl Runtime {
 }
 
 /// The container's lock. A create that was killed may have left a process behind that holds it: with force that process is
-/// killed, by its cgroup, which it is in before it does anything that lasts.
+/// killed, by its cgroup, which it is in before it does anything that lasts, or, without a cgroup, by its own word.
 fn lock(place: &Place, force: bool) -> Result<FileLock, LaunchError> {
     if !force {
         return place.lock_life();
@@ -87,10 +87,20 @@ fn lock(place: &Place, force: bool) -> Result<FileLock, LaunchError> {
         if let Ok(Some(record)) = place.load() {
             record.cgroup.kill();
         }
+        kill_introduced(place);
         if started.elapsed() > DEATH {
             return Err(LaunchError::Busy {
                 id: place.id().to_owned(),
             });
+        }
+    }
+}
+
+/// Kills the processes of a create that has no cgroup. Whether they have ended the lock tells, which they hold.
+pub(crate) fn kill_introduced(place: &Place) {
+    for process in place.introduced() {
+        if let Ok(Some(process)) = process.open() {
+            let _ = process.signal(SignalNumber::KILL.raw());
         }
     }
 }

@@ -27,6 +27,14 @@ impl Identity {
         Ok(Self { pid, start_time })
     }
 
+    /// As told by a process's own stat file (proc_pid_stat(5)).
+    pub(crate) fn parse(stat: &[u8]) -> Option<Self> {
+        let (_, start_time) = parse_stat(stat)?;
+        let number = stat.split(|byte| *byte == b' ').next()?;
+        let pid = std::str::from_utf8(number).ok()?.parse().ok()?;
+        Some(Self { pid, start_time })
+    }
+
     /// Whether the process has not ended. A zombie has.
     pub(crate) fn is_alive(self) -> bool {
         stat(self.pid).is_ok_and(|(state, start_time)| {
@@ -117,6 +125,12 @@ mod tests {
         let stat = b"7 (a) Z 1 2) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 1 2 3";
         assert_eq!(parse_stat(stat), Some((b'S', 4242)));
         assert_eq!(parse_stat(b"7 (a) S 1"), None);
+        let expected = Identity {
+            pid: 7,
+            start_time: 4242,
+        };
+        assert_eq!(Identity::parse(stat), Some(expected));
+        assert_eq!(Identity::parse(b""), None);
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::records::process::Identity;
 const OURS: &str = ".fragment";
 const RECORD: &str = "record.json";
 const LIFE_LOCK: &str = "lock";
+const INTRODUCTIONS: &str = "processes";
 /// How often a directory is made again that others remove when it is empty.
 const ATTEMPTS: u32 = 100;
 /// How long an operation waits for another one on the same container.
@@ -218,6 +219,18 @@ impl Place {
         self.load()?.ok_or_else(|| LaunchError::Missing {
             id: self.id.to_string(),
         })
+    }
+
+    /// Where the processes of a create say who they are, when their cgroup does not.
+    pub(crate) fn introductions(&self) -> PathBuf {
+        self.ours().join(INTRODUCTIONS)
+    }
+
+    /// Those processes, by their own word.
+    pub(crate) fn introduced(&self) -> Vec<Identity> {
+        let text = fs::read(self.introductions()).unwrap_or_default();
+        let lines = text.split(|byte| *byte == b'\n');
+        lines.filter_map(Identity::parse).collect()
     }
 
     /// Writes the record.
