@@ -35,6 +35,8 @@ enum Command {
     Plan(commands::plan::Arguments),
     /// Print why each component would be there
     Explain(commands::explain::Arguments),
+    /// Print what a container was composed of
+    Inspect(commands::inspect::Arguments),
     /// Build and inspect the component library
     #[command(subcommand)]
     Library(commands::library::Command),
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => commands::run::run(&settings, arguments),
         Command::Plan(arguments) => commands::plan::run(&settings, &arguments),
         Command::Explain(arguments) => commands::explain::run(&settings, &arguments),
+        Command::Inspect(arguments) => commands::inspect::run(&settings, &arguments),
         Command::Library(command) => commands::library::run(&settings, command),
     };
     done.unwrap_or_else(|error| {

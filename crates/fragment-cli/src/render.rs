@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use fragment::explain::Explanation;
+use fragment::inspect::Inspection;
 use fragment::plan::{EntryKind, Form, Layer, Reason};
 use fragment::store::VerifyReport;
 use fragment::{Capability, ComponentName, ComponentSummary, Manifest, Plan};
@@ -105,11 +106,55 @@ pub(crate) fn explanations(plan: &Plan, explanations: &[Explanation]) -> String 
     let mut text = String::new();
     for explanation in explanations {
         let _ = writeln!(text, "{} {}", explanation.component, explanation.version);
-        for (depth, step) in explanation.steps.iter().enumerate() {
-            let arrow = if depth == 0 { "" } else { "-> " };
-            let _ = writeln!(text, "  {:indent$}{arrow}{step}", "", indent = depth * 2);
-        }
+        chain(&mut text, explanation);
     }
+    text
+}
+
+fn chain(text: &mut String, explanation: &Explanation) {
+    for (depth, step) in explanation.steps.iter().enumerate() {
+        let arrow = if depth == 0 { "" } else { "-> " };
+        let _ = writeln!(text, "  {:indent$}{arrow}{step}", "", indent = depth * 2);
+    }
+}
+
+/// A container.
+pub(crate) fn inspection(found: &Inspection) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "container {} ({})", found.id, found.status);
+    let _ = writeln!(text, "kept in   {}", found.root.display());
+    let _ = writeln!(text, "bundle    {}", found.bundle.display());
+    let _ = writeln!(text, "created   {}", found.created);
+    let Some(composition) = &found.composition else {
+        let _ = writeln!(text, "nothing is composed: its root is the bundle's own");
+        return text;
+    };
+    let _ = writeln!(text, "fragment  {}", composition.fragment);
+    let _ = writeln!(text, "store     {}", composition.store.display());
+    for component in &composition.components {
+        let explanation = &component.explanation;
+        let shared = match component.shared_with {
+            0 => "this container's alone".to_owned(),
+            1 => "shared with 1 other container".to_owned(),
+            many => format!("shared with {many} other containers"),
+        };
+        let _ = writeln!(
+            text,
+            "{} {}  {}  {}, {shared}",
+            explanation.component,
+            explanation.version,
+            component.digest,
+            bytes(component.bytes)
+        );
+        chain(&mut text, explanation);
+    }
+    let _ = writeln!(
+        text,
+        "total     {} components, {} unpacked, {} of it shared with other containers",
+        composition.components.len(),
+        bytes(composition.bytes),
+        bytes(composition.shared_bytes)
+    );
     text
 }
 

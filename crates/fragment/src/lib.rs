@@ -5,6 +5,7 @@
 //! | [`library`] | the component library of this node |
 //! | [`planner`] | from a bundle or [`Task`] to a [`Plan`], without root and without a change |
 //! | [`explain`] | why each component is in a plan |
+//! | [`inspect`] | what a container was composed of |
 //! | [`runtime`] | containers: the OCI operations, with composition |
 //! | [`runner`] | runs a [`Task`] to its end |
 //! | [`task`] | a command that need not exist anywhere but in the library |
@@ -12,6 +13,7 @@
 //! | [`settings`] | where things are on this node |
 
 pub mod explain;
+pub mod inspect;
 pub mod library;
 mod mounts;
 pub mod planner;

@@ -8,7 +8,7 @@ use fragment_tests::programs::Program;
 use serde_json::json;
 
 /// A scene whose rootfs holds this machine's `program` at its own path, and nothing else.
-fn only(program: &str, args: &[&str]) -> Scene {
+pub(crate) fn only(program: &str, args: &[&str]) -> Scene {
     let mut scene = Scene::empty();
     let inside = program.trim_start_matches('/');
     scene.bundle.directory(

@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod explain;
+pub(crate) mod inspect;
 pub(crate) mod library;
 pub(crate) mod plan;
 pub(crate) mod run;
