@@ -27,6 +27,9 @@ use crate::specification::derived::Derived;
 
 /// What exec needs of the container's own process, as the bundle said it when the container was created.
 const PROCESS: &str = "process.json";
+/// How long a run in the foreground waits for the program to be there before it passes on what comes from it: hooks inside the
+/// container may write to its terminal.
+const BECOMING: Duration = Duration::from_millis(100);
 
 /// A runtime: a state directory and how containers are made.
 #[derive(Debug, Clone)]
@@ -236,7 +239,7 @@ impl Runtime {
         let init = creation.build(console.as_ref().map(Console::path))?;
         let finish = || {
             let relay = console.map(Console::accept).transpose()?;
-            self.start(&options.id)
+            self.start_within(&options.id, Some(BECOMING))
                 .map_err(|error| ended_early(error, init))?;
             foreground.wait(init, relay, options.time_limit)
         };

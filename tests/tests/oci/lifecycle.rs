@@ -332,3 +332,26 @@ fn a_container_whose_parent_does_not_reap_it_is_stopped() {
         .ok()
         .stdout("stopped\n");
 }
+
+/// A signal that is sent before the program runs finds no handler, and process 1 of a PID namespace does not get it.
+#[test]
+fn start_returns_when_the_program_runs_however_long_hooks_take() {
+    let mut scene = Scene::sleeper();
+    scene.bundle.edit(|spec| {
+        let hook = json!({ "path": "/bin/sleep", "args": ["sleep", "0.3"] });
+        spec["hooks"] = json!({ "startContainer": [hook] });
+    });
+    scene.up();
+    let program = std::fs::read_link(format!("/proc/{}/exe", scene.pid())).unwrap();
+    assert!(program.ends_with("bin/busybox"), "{}", program.display());
+    scene.delete();
+}
+
+#[test]
+fn start_does_not_wait_for_a_program_that_cannot_run() {
+    let mut scene = Scene::new();
+    scene.bundle.file("bin/broken", "not a program", 0o755);
+    scene.bundle.args(&["/bin/broken"]);
+    scene.up();
+    scene.stopped().delete();
+}

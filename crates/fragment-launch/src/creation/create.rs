@@ -22,7 +22,7 @@ use crate::error::LaunchError;
 use crate::inside::executor::{FragmentExecutor, Init};
 use crate::inside::first::{FirstProcess, Introduction};
 use crate::inside::listener::Agent;
-use crate::lifecycle::delete;
+use crate::lifecycle::{self, delete};
 use crate::records::process::Identity;
 use crate::records::record::{Place, Record, Stage};
 use crate::runtime::{
@@ -234,8 +234,10 @@ impl Creation {
         .map_err(LaunchError::system(
             "change to the directory of the layers' names",
         ))?;
+        let waiting = lifecycle::start::make_waiting(&self.place)?;
+        let first = FirstProcess::new(self.executor(), agent, introduction, waiting);
         let mut builder = ContainerBuilder::new(self.place.id().to_owned(), SyscallType::default())
-            .with_executor(FirstProcess::new(self.executor(), agent, introduction))
+            .with_executor(first)
             .with_preserved_fds(self.options.preserve_fds)
             .with_console_socket(console);
         builder = builder

@@ -45,6 +45,8 @@ pub(crate) struct FirstProcess {
     agent: Option<Agent>,
     /// Where it says who it is, where its cgroup does not.
     introduction: Option<Introduction>,
+    /// Closed when the program runs, or the process has ended.
+    _waiting: Arc<OwnedFd>,
     successor: Rc<RefCell<Option<Successor>>>,
 }
 
@@ -53,11 +55,13 @@ impl FirstProcess {
         executor: FragmentExecutor,
         agent: Option<Agent>,
         introduction: Option<Introduction>,
+        waiting: OwnedFd,
     ) -> Self {
         Self {
             executor,
             agent,
             introduction,
+            _waiting: Arc::new(waiting),
             successor: Rc::default(),
         }
     }

@@ -1,32 +1,40 @@
 //! The start signal.
 
-use std::time::{Duration, Instant};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use libcontainer::notify_socket::{NOTIFY_FILE, NotifySocket};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::creation::hook;
 use crate::error::LaunchError;
 use crate::lifecycle::delete::DEATH;
 use crate::lifecycle::signal::SignalNumber;
 use crate::records::id::ContainerId;
-use crate::records::process::Identity;
 use crate::records::record::{Place, Record, Stage};
 use crate::records::state::{Status, settled_status};
 use crate::runtime::Runtime;
 
-/// How long the start waits for the program to be there. Hooks inside the container can take longer, and need not be waited for.
-const BECOMING: Duration = Duration::from_millis(100);
-/// How long between two looks.
-const GLANCE: Duration = Duration::from_micros(100);
-
 impl Runtime {
-    /// Starts the program of a created container.
+    /// Starts the program of a created container, and returns when it runs: hooks inside the container have then ended.
     ///
     /// # Errors
     /// When the container is not in the state "created"; when a poststart hook fails, after which the container is stopped.
     pub fn start(&self, id: &ContainerId) -> Result<(), LaunchError> {
+        self.start_within(id, None)
+    }
+
+    /// The same, waiting for the program no longer than `patience`.
+    pub(crate) fn start_within(
+        &self,
+        id: &ContainerId,
+        patience: Option<Duration>,
+    ) -> Result<(), LaunchError> {
         let place = self.place(id);
-        let record = {
+        let (record, waiting) = {
             let _lock = place.lock_life()?;
             let mut record = place.load_complete()?;
             let status = settled_status(&record);
@@ -37,16 +45,17 @@ impl Runtime {
                     status,
                 });
             }
-            let before = record.init.and_then(|init| init.program().ok());
+            // a reader sees the end of those writers only that were there with it
+            let waiting = open_waiting(&place);
             notify(&place, &record)?;
             record.stage = Stage::Started;
             place.save(&record)?;
-            if let (Some(init), Some(before)) = (record.init, before) {
-                wait_for_program(init, before);
-            }
-            record
+            (record, waiting)
         };
         // without the lock: a hook may ask for the container's state, or stop it
+        if let Ok(waiting) = waiting {
+            wait_for_program(&waiting, patience);
+        }
         hook::run_poststart(&record).inspect_err(|_| {
             // config.md: a failed poststart hook stops the container
             if let Err(error) = stop(&record) {
@@ -56,13 +65,30 @@ impl Runtime {
     }
 }
 
-/// Until the first process has become the program. A signal that is sent before is lost on it: the first process of a PID
-/// namespace gets none that it has no handler for (pid_namespaces(7)), and engines send one as soon as start has returned.
-fn wait_for_program(init: Identity, before: (u64, u64)) {
-    let deadline = Instant::now() + BECOMING;
-    while init.program().is_ok_and(|program| program == before) && Instant::now() < deadline {
-        std::thread::sleep(GLANCE);
-    }
+/// Makes what the first process holds open until it has become the program.
+pub(crate) fn make_waiting(place: &Place) -> Result<OwnedFd, LaunchError> {
+    let path = place.waiting();
+    let make = || -> Result<OwnedFd, Errno> {
+        rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+        // for reading as well: an open for writing alone would wait for a reader (fifo(7))
+        rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+    };
+    make().map_err(|errno| LaunchError::io("make the FIFO", path)(errno.into()))
+}
+
+fn open_waiting(place: &Place) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(place.waiting(), flags, Mode::empty())?)
+}
+
+/// Until the first process has become the program, or has ended. A signal that is sent before is lost on it: the first process
+/// of a PID namespace gets none that it has no handler for (pid_namespaces(7)), and engines send one as soon as start has
+/// returned.
+fn wait_for_program(waiting: &OwnedFd, patience: Option<Duration>) {
+    let timeout = patience.and_then(|patience| Timespec::try_from(patience).ok());
+    // nothing is ever written: the only event is the end of the last writer
+    let mut fds = [PollFd::new(waiting, PollFlags::IN)];
+    while let Err(Errno::INTR) = rustix::event::poll(&mut fds, timeout.as_ref()) {}
 }
 
 /// Kills the first process and waits for its end.

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -40,12 +39,6 @@ impl Identity {
         stat(self.pid).is_ok_and(|(state, start_time)| {
             start_time == self.start_time && !matches!(state, b'Z' | b'X')
         })
-    }
-
-    /// Device and inode of the program it runs. An error where this process may not look at it (ptrace(2), access mode checking).
-    pub(crate) fn program(self) -> io::Result<(u64, u64)> {
-        let program = fs::metadata(format!("/proc/{}/exe", self.pid))?;
-        Ok((program.dev(), program.ino()))
     }
 
     /// A descriptor of the process; `None` when it has ended.

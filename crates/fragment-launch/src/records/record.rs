@@ -221,6 +221,11 @@ impl Place {
         })
     }
 
+    /// A FIFO that the first process has open for writing until its program runs, by closing at exec.
+    pub(crate) fn waiting(&self) -> PathBuf {
+        self.ours().join("waiting")
+    }
+
     /// Where the processes of a create say who they are, when their cgroup does not.
     pub(crate) fn introductions(&self) -> PathBuf {
         self.ours().join(INTRODUCTIONS)
