@@ -106,6 +106,26 @@ fn the_state_is_on_stdin() {
     }
 }
 
+/// Wherever the runtime itself is: while it makes the container that is not always where it was called.
+#[test]
+fn prestart_and_create_runtime_run_in_the_bundle() {
+    let mut scene = Scene::new();
+    let directory = scene.path().to_str().unwrap().to_owned();
+    let hook = |name: &str| {
+        let script = format!("pwd -P > {directory}/{name}");
+        json!([{ "path": "/bin/sh", "args": ["sh", "-c", script] }])
+    };
+    let hooks = json!({ "prestart": hook("first"), "createRuntime": hook("second") });
+    scene.bundle.edit(|spec| spec["hooks"] = hooks);
+    let call = scene.create_call(&[]).directory("/usr");
+    call.output().ok();
+    scene.delete();
+    for name in ["first", "second"] {
+        let seen = fs::read_to_string(scene.file(name)).unwrap();
+        assert_eq!(seen.trim_end(), scene.bundle.path().to_str().unwrap());
+    }
+}
+
 #[test]
 fn prestart_and_create_runtime_see_the_runtimes_mounts_and_the_containers_network() {
     // what docker's and CNI's hooks do: enter /proc/PID/ns/net from the host's side
