@@ -211,7 +211,7 @@ pub fn document() -> Value {
             "netDevices": { "enabled": true }
         },
         "annotations": annotations(),
-        "potentiallyUnsafeConfigAnnotations": ["dev.fragment.", "org.systemd.property."]
+        "potentiallyUnsafeConfigAnnotations": ["dev.fragment.", "org.criu.config", "org.systemd.property."]
     })
 }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use fragment_cgroup::{Resources, in_user_namespace};
 use fragment_compose::Composition;
-use libcontainer::oci_spec::runtime::{LinuxPersonality, LinuxSeccomp, Process, Spec};
+use libcontainer::oci_spec::runtime::{
+    LinuxMemoryPolicy, LinuxPersonality, LinuxSeccomp, Process, Spec,
+};
 use rustix::fs::Mode;
 use serde::{Deserialize, Serialize};
 
@@ -105,6 +107,8 @@ pub(crate) struct Original {
     pub(crate) seccomp: Option<LinuxSeccomp>,
     #[serde(default)]
     pub(crate) personality: Option<LinuxPersonality>,
+    #[serde(default)]
+    pub(crate) memory_policy: Option<LinuxMemoryPolicy>,
 }
 
 impl Original {

@@ -137,6 +137,24 @@ fn a_memory_policy() {
     scene.run().ok().says("bind");
 }
 
+/// The kernel knows a policy of threads only; the specification has it for the container.
+#[test]
+fn a_memory_policy_is_that_of_a_process_of_exec_too() {
+    let mut scene = Scene::sleeper();
+    unless_runc!(scene, "memory policies came with runc 1.4");
+    if !std::path::Path::new("/proc/self/numa_maps").exists() {
+        println!("skipped: no NUMA in this kernel");
+        return;
+    }
+    scene.bundle.edit(|spec| {
+        spec["linux"]["memoryPolicy"] = json!({ "mode": "MPOL_BIND", "nodes": "0" });
+    });
+    scene.up();
+    let policy = ["awk", "{ print $2; exit }", "/proc/self/numa_maps"];
+    scene.exec(&policy).ok().says("bind");
+    scene.delete();
+}
+
 #[test]
 fn memory_policies_that_contradict_themselves() {
     for (policy, words) in [

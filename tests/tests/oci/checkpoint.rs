@@ -102,6 +102,38 @@ fn a_failure_of_criu_is_told_with_its_reason_and_log() {
 }
 
 #[test]
+fn criu_is_told_of_the_containers_own_file_of_options() {
+    let mut scene = Scene::sleeper();
+    unless_runc!(scene, "runc ignores --criu");
+    let config = scene.file("criu.conf");
+    scene.bundle.edit(|spec| {
+        spec["annotations"] = json!({ "org.criu.config": config });
+    });
+    scene.up();
+    let recorder = recorder(&scene);
+    // one that is not there is none
+    checkpoint(&scene, &recorder, &["--leave-running"])
+        .output()
+        .ok();
+    let without = told(&scene);
+    assert!(!without.contains("--config"), "{without}");
+    assert!(without.contains("--log-file dump.log"), "{without}");
+    fs::write(&config, "log-file=other.log\n").unwrap();
+    checkpoint(&scene, &recorder, &["--leave-running"])
+        .output()
+        .ok();
+    let with = told(&scene);
+    assert!(
+        with.contains(&format!("--config {}", config.display())),
+        "{with}"
+    );
+    // criu would prefer what it is told on the command line
+    assert!(!with.contains("--log-file"), "{with}");
+    assert!(with.contains("--manage-cgroups=soft"), "{with}");
+    scene.delete();
+}
+
+#[test]
 fn a_saved_container_is_removed_unless_it_is_to_go_on() {
     let scene = Scene::sleeper();
     unless_runc!(scene, "runc ignores --criu");

@@ -1,5 +1,6 @@
 //! criu(8), by its command line.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, BufRead, BufReader};
@@ -12,6 +13,11 @@ use libcontainer::rootfs::utils::is_bind;
 use thiserror::Error;
 
 use crate::specification::target;
+
+/// Names a file of further options for criu; an empty one names none (runc, docs/checkpoint-restore.md).
+const CONFIG_ANNOTATION: &str = "org.criu.config";
+/// The file where there is no annotation: runc's, so that a machine set up for it is set up for us.
+const CONFIG: &str = "/etc/criu/runc.conf";
 
 /// What saving and restoring a container have in common.
 #[derive(Debug, Clone)]
@@ -87,6 +93,31 @@ pub enum CriuError {
     CgroupMode,
 }
 
+/// A file of options that is there.
+struct Config {
+    path: PathBuf,
+    text: String,
+}
+
+impl Config {
+    /// The container's. A file that cannot be read is none, as with runc.
+    fn of(annotations: &HashMap<String, String>) -> Option<Self> {
+        let path = annotations.get(CONFIG_ANNOTATION);
+        let path = PathBuf::from(path.map_or(CONFIG, String::as_str));
+        let text = fs::read_to_string(&path).ok()?;
+        Some(Self { path, text })
+    }
+
+    /// Whether it sets an option: a name at the beginning of a line, without dashes (criu(8), "Configuration files").
+    fn says(&self, option: &str) -> bool {
+        let mut lines = self.text.lines();
+        lines.any(|line| {
+            let rest = line.trim_start().strip_prefix(option);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '=']))
+        })
+    }
+}
+
 /// A call of criu.
 pub(crate) struct Criu {
     command: Command,
@@ -96,11 +127,12 @@ pub(crate) struct Criu {
 }
 
 impl Criu {
-    /// Prepares `action`. `rootfs` is the container's root on the host.
+    /// Prepares `action`. `rootfs` is the container's root on the host, the annotations are the container's.
     pub(crate) fn new(
         action: &'static str,
         options: &CriuOptions,
         rootfs: &Path,
+        annotations: &HashMap<String, String>,
     ) -> Result<Self, CriuError> {
         if !["soft", "full", "strict", "ignore"].contains(&options.cgroups.as_str()) {
             return Err(CriuError::CgroupMode);
@@ -113,14 +145,22 @@ impl Criu {
         };
         let mut command = Command::new(&options.program);
         command.arg(action).arg("--images-dir").arg(&options.images);
-        command
-            .arg("--work-dir")
-            .arg(work)
-            .args(["--log-file", log, "-v4"]);
+        command.arg("--work-dir").arg(work).arg("-v4");
+        let config = Config::of(annotations);
+        if let Some(config) = &config {
+            command.arg("--config").arg(&config.path);
+        }
+        // criu prefers its command line to the file; runc speaks another way to it, in which the file wins
+        let says = |name| config.as_ref().is_some_and(|config| config.says(name));
+        if !says("log-file") {
+            command.args(["--log-file", log]);
+        }
         command.arg("--root").arg(rootfs);
         // the devices of a network and their addresses are whoever made them's
         command.args(["--empty-ns", "net"]);
-        command.arg(format!("--manage-cgroups={}", options.cgroups));
+        if !says("manage-cgroups") {
+            command.arg(format!("--manage-cgroups={}", options.cgroups));
+        }
         let mut criu = Self {
             command,
             action,
@@ -310,7 +350,7 @@ mod tests {
             program: "/no/such/criu".into(),
             ..CriuOptions::default()
         };
-        let error = Criu::new("dump", &options, Path::new("/"))
+        let error = Criu::new("dump", &options, Path::new("/"), &HashMap::new())
             .unwrap()
             .run()
             .unwrap_err();
@@ -327,8 +367,24 @@ mod tests {
             ..CriuOptions::default()
         };
         assert!(matches!(
-            Criu::new("dump", &options, Path::new("/")),
+            Criu::new("dump", &options, Path::new("/"), &HashMap::new()),
             Err(CriuError::CgroupMode)
         ));
+    }
+
+    #[test]
+    fn a_file_of_options_is_the_annotations_or_runcs() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("conf");
+        let annotated = |value: &str| {
+            let annotations = HashMap::from([(CONFIG_ANNOTATION.to_owned(), value.to_owned())]);
+            Config::of(&annotations)
+        };
+        assert!(annotated("").is_none());
+        assert!(annotated(path.to_str().unwrap()).is_none());
+        std::fs::write(&path, "# log-file x\n  manage-cgroups=full\nlog-filex\n").unwrap();
+        let config = annotated(path.to_str().unwrap()).unwrap();
+        assert!(config.says("manage-cgroups"));
+        assert!(!config.says("log-file"));
     }
 }

@@ -107,7 +107,7 @@ fn revive(
 ) -> Result<(), LaunchError> {
     let images = &options.criu.images;
     let rootfs = &record.rootfs;
-    let mut criu = Criu::new("restore", &options.criu, rootfs)?;
+    let mut criu = Criu::new("restore", &options.criu, rootfs, &record.annotations)?;
     criu.flag(true, "--restore-detached");
     criu.flag(true, "--restore-sibling");
     criu.value("--pidfile", number);

@@ -97,7 +97,7 @@ fn dump(record: &Record, options: &CheckpointOptions) -> Result<(), LaunchError>
         return Err(CriuError::Unsupported("a composed root file system").into());
     }
     let action = if options.pre_dump { "pre-dump" } else { "dump" };
-    let mut criu = Criu::new(action, &options.criu, &record.rootfs)?;
+    let mut criu = Criu::new(action, &options.criu, &record.rootfs, &record.annotations)?;
     criu.value("--tree", init.to_string());
     if let Some(freezer) = freezer(record) {
         criu.value("--freeze-cgroup", freezer);

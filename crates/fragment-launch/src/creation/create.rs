@@ -108,6 +108,7 @@ impl Creation {
             process: self.derived.process.clone(),
             seccomp,
             personality: linux.and_then(|linux| linux.personality().clone()),
+            memory_policy: linux.and_then(|linux| linux.memory_policy().clone()),
         };
         if let Some(linux) = self.derived.spec.linux_mut() {
             self.user_namespace = user_namespace::arrange(linux, &self.derived.process)?;

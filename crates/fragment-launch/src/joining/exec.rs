@@ -206,6 +206,7 @@ impl Runtime {
             namespaces,
             admission: Admission::open(&directories, &options.cgroup, init.pid)?,
             personality: original.personality,
+            memory_policy: original.memory_policy,
             preserved: u32::try_from(options.preserve_fds).unwrap_or(0),
             record: &record,
             status,

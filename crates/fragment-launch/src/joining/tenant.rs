@@ -13,7 +13,11 @@ use std::path::PathBuf;
 
 use fragment_sys::fork::{Parent, fork};
 use fragment_sys::process::{close_at_exec, set_personality};
-use libcontainer::oci_spec::runtime::{LinuxPersonality, LinuxPersonalityDomain, Process};
+use libcontainer::oci_spec::runtime::{
+    LinuxMemoryPolicy, LinuxPersonality, LinuxPersonalityDomain, Process,
+};
+use libcontainer::process::memory_policy::setup_memory_policy;
+use libcontainer::syscall::syscall::create_syscall;
 use rustix::fs::{Gid, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, PidfdFlags, PidfdGetfdFlags, Signal, WaitOptions};
@@ -36,6 +40,7 @@ pub(crate) struct Tenant<'a> {
     pub(crate) namespaces: Namespaces,
     pub(crate) admission: Admission,
     pub(crate) personality: Option<LinuxPersonality>,
+    pub(crate) memory_policy: Option<LinuxMemoryPolicy>,
     /// Descriptors from 3 on that the program is to have.
     pub(crate) preserved: u32,
     /// The container.
@@ -341,6 +346,9 @@ impl Newcomer<'_> {
             };
             set_personality(persona).map_err(StepError::at("set personality"))?;
         }
+        // config-linux.md, "Memory policy": of the container; the kernel knows it of threads only (set_mempolicy(2))
+        setup_memory_policy(&self.tenant.memory_policy, create_syscall().as_ref())
+            .map_err(|error| StepError::at("set the memory policy")(io::Error::other(error)))?;
         let profile = process.apparmor_profile().as_deref();
         if let Some(profile) = profile.filter(|profile| !profile.is_empty()) {
             libcontainer::apparmor::apply_profile(profile).map_err(|error| {
