@@ -6,11 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use fragment_tests::{Call, Output, Scene, child};
+use serde_json::json;
 
 /// System calls after which something is different outside of the process.
 const CHANGING: &[&str] = &[
@@ -264,6 +266,26 @@ fn create_rootless(extent: Extent) {
     killed_at_every_step(&scene, extent, || {}, || scene.create_call(&[]));
 }
 
+/// The first process has two threads then, one of which waits under the filter.
+fn create_with_a_listener(extent: Extent) {
+    let mut scene = Scene::sleeper();
+    let path = scene.file("agent");
+    let agent = UnixListener::bind(&path).expect("bind the agent's socket");
+    scene.bundle.edit(|spec| {
+        spec["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path,
+            "syscalls": [{ "names": ["reboot"], "action": "SCMP_ACT_NOTIFY" }]
+        });
+    });
+    // it ends with the test's process
+    std::thread::spawn(move || {
+        for stream in agent.incoming() {
+            let _ = stream.and_then(std::io::read_to_string);
+        }
+    });
+    killed_at_every_step(&scene, extent, || {}, || scene.create_call(&[]));
+}
+
 fn run(extent: Extent) {
     let scene = Scene::new();
     killed_at_every_step(&scene, extent, || {}, || scene.run_call(&[]));
@@ -395,6 +417,8 @@ macro_rules! tests {
 tests! {
     a_create_killed_at_every_change, a_create_killed_at_every_call_of_all: create;
     a_rootless_create_killed_at_every_change, a_rootless_create_killed_at_every_call_of_all: create_rootless;
+    a_create_with_a_listener_killed_at_every_change, a_create_with_a_listener_killed_at_every_call_of_all:
+        create_with_a_listener;
     a_run_killed_at_every_change, a_run_killed_at_every_call_of_all: run;
     a_detached_run_killed_at_every_change, a_detached_run_killed_at_every_call_of_all: run_detached;
     a_start_killed_at_every_change, a_start_killed_at_every_call_of_all: start;
