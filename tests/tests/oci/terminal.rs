@@ -34,8 +34,9 @@ fn it_is_the_controlling_terminal_and_dev_console() {
         terminal.wait_for(text);
     }
     terminal.forget();
-    // ^C reaches the foreground process group: a session with a controlling terminal
-    terminal.write("trap 'echo caug''ht' INT; echo rea''dy\n");
+    // ^C reaches the foreground process group: a session with a controlling terminal. At its prompt the shell reads ^C as a
+    // character, in `read` it does not
+    terminal.write("trap 'echo caug''ht' INT; echo rea''dy; read line\n");
     terminal.wait_for("ready");
     terminal.write("\x03");
     terminal.wait_for("caught");
