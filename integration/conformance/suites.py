@@ -24,19 +24,22 @@ class Bats:
                 # as bats reads it: the name is a double-quoted word of the shell
                 yield path.stem, re.sub(r"\\(.)", r"\1", name)
 
-    def command(self, file, name, runtime, scratch):
-        pattern = "^" + re.sub(r"([][\\.*^$+?(){}|])", r"\\\1", name) + "$"
+    def command(self, file, names, runtime, scratch):
+        quoted = [re.sub(r"([][\\.*^$+?(){}|])", r"\\\1", name) for name in names]
+        pattern = f"^({'|'.join(quoted)})$"
         environment = {
             "RUNC": str(runtime),
             # short: a unix socket's path has 107 bytes
             "TMPDIR": str(scratch),
             "TERM": "xterm",
         }
-        if name == "update rt period and runtime":
+        if not shutil.which("gcc"):
+            environment["PATH"] = f"{HERE}/stand-ins/without-compiler:{os.environ['PATH']}"
+        if "update rt period and runtime" in names:
             environment["CAGE_REALTIME"] = "yes"
         return ["bats", "--tap", "--filter", pattern, str(self.directory / f"{file}.bats")], environment, scratch
 
-    verdict = staticmethod(lambda status, output: tap_verdict(status, output))
+    verdicts = staticmethod(lambda status, output, names: tap_verdicts(status, output, names))
 
 
 class Python:
@@ -54,7 +57,7 @@ class Python:
             for name in re.findall(r'^\s*"([^"]+)"\s*:', table.group(1), re.MULTILINE):
                 yield path.stem, name
 
-    def command(self, file, name, runtime, scratch):
+    def command(self, file, names, runtime, scratch):
         # some tests name tests/init
         (scratch / "tests").symlink_to(self.directory)
         environment = {
@@ -62,7 +65,7 @@ class Python:
             "CONFORMANCE_RUNTIME": str(runtime),
             "CONFORMANCE_LOG": str(scratch / "runtime.log"),
             "INIT": str(self.directory / "init"),
-            "RUN_TESTS": name,
+            "RUN_TESTS": " ".join(names),
             "TMPDIR": str(scratch),
             "PYTHONPATH": str(HERE / "stand-ins"),
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -72,9 +75,9 @@ class Python:
         return [sys.executable, str(self.directory / f"{file}.py")], environment, scratch
 
     @staticmethod
-    def verdict(status, output):
+    def verdicts(status, output, names):
         # what a test prints without an end of line stands before its result
-        return tap_verdict(status, re.sub(r"(?<=.)(?<!not )((?:not )?ok \d+ - )", r"\n\1", output))
+        return tap_verdicts(status, re.sub(r"(?<=.)(?<!not )((?:not )?ok \d+ - )", r"\n\1", output), names)
 
 
 class Validation:
@@ -90,7 +93,8 @@ class Validation:
         for path in sorted(self.directory.glob("*.t")):
             yield "validation", path.stem
 
-    def command(self, file, name, runtime, scratch):
+    def command(self, file, names, runtime, scratch):
+        (name,) = names
         for path in self.directory.iterdir():
             # a symbolic link would be copied into the bundle as one
             if not path.name.endswith(".t"):
@@ -109,7 +113,17 @@ class Validation:
         }
         return [str(self.directory / f"{name}.t")], environment, scratch
 
-    verdict = staticmethod(lambda status, output: tap_verdict(status, output))
+    verdicts = staticmethod(lambda status, output, names: {names[0]: tap_verdict(status, output)})
+
+
+def tap_verdicts(status, output, names):
+    """Each test's verdict, where one check is one test; of a single one all that was printed counts."""
+    if len(names) == 1:
+        return {names[0]: tap_verdict(status, output)}
+    told = re.findall(r"^((?:not )?ok) \d+ (?:- )?(.*?) *(# *skip.*)?$", output, re.MULTILINE | re.IGNORECASE)
+    found = {name: "failed" if word != "ok" else "skipped" if skipped else "passed" for word, name, skipped in told}
+    # one that nothing is told of was not reached
+    return {name: found.get(name, "failed") for name in names}
 
 
 def tap_verdict(status, output):
