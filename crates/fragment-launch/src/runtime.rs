@@ -329,7 +329,7 @@ pub(crate) fn process_error(
     }
 }
 
-fn terminal(bundle: &Bundle) -> bool {
+pub(crate) fn terminal(bundle: &Bundle) -> bool {
     bundle
         .spec
         .process()

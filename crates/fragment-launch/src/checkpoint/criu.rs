@@ -1,9 +1,11 @@
-//! criu(8), by its command line.
+//! criu(8), by its command line or, where that does not do, its protocol.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, BufRead, BufReader};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -12,6 +14,7 @@ use libcontainer::oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 use libcontainer::rootfs::utils::is_bind;
 use thiserror::Error;
 
+use crate::checkpoint::protocol::{self, Answer, Request};
 use crate::specification::target;
 
 /// Names a file of further options for criu; an empty one names none (runc, docs/checkpoint-restore.md).
@@ -88,6 +91,9 @@ pub enum CriuError {
     /// The container has what criu cannot be given by its command line.
     #[error("checkpoint and restore of a container with {0} are not supported")]
     Unsupported(&'static str),
+    /// It was not understood, or did not understand.
+    #[error("talk to criu")]
+    Protocol(#[source] io::Error),
     /// A cgroup mode there is not.
     #[error("Invalid manage cgroups mode")]
     CgroupMode,
@@ -120,17 +126,20 @@ impl Config {
 
 /// A call of criu.
 pub(crate) struct Criu {
-    command: Command,
+    words: Vec<(String, Option<OsString>)>,
     action: &'static str,
     log: PathBuf,
     program: PathBuf,
+    by_protocol: bool,
+    config: Option<PathBuf>,
 }
 
 impl Criu {
-    /// Prepares `action`. `rootfs` is the container's root on the host, the annotations are the container's.
+    /// Prepares `action` for a container. `rootfs` is its root on the host.
     pub(crate) fn new(
         action: &'static str,
         options: &CriuOptions,
+        spec: &Spec,
         rootfs: &Path,
         annotations: &HashMap<String, String>,
     ) -> Result<Self, CriuError> {
@@ -143,30 +152,33 @@ impl Criu {
         } else {
             "dump.log"
         };
-        let mut command = Command::new(&options.program);
-        command.arg(action).arg("--images-dir").arg(&options.images);
-        command.arg("--work-dir").arg(work).arg("-v4");
+        let terminal = spec.process().as_ref().and_then(Process::terminal);
+        let by_protocol = terminal == Some(true);
         let config = Config::of(annotations);
-        if let Some(config) = &config {
-            command.arg("--config").arg(&config.path);
-        }
-        // criu prefers its command line to the file; runc speaks another way to it, in which the file wins
-        let says = |name| config.as_ref().is_some_and(|config| config.says(name));
-        if !says("log-file") {
-            command.args(["--log-file", log]);
-        }
-        command.arg("--root").arg(rootfs);
-        // the devices of a network and their addresses are whoever made them's
-        command.args(["--empty-ns", "net"]);
-        if !says("manage-cgroups") {
-            command.arg(format!("--manage-cgroups={}", options.cgroups));
-        }
         let mut criu = Self {
-            command,
+            words: Vec::new(),
             action,
             log: work.join(log),
             program: options.program.clone(),
+            by_protocol,
+            config: config.as_ref().map(|config| config.path.clone()),
         };
+        criu.value("--images-dir", &options.images);
+        criu.value("--work-dir", work);
+        criu.flag(true, "-v4");
+        if let (Some(config), false) = (&config, by_protocol) {
+            criu.value("--config", &config.path);
+        }
+        // criu prefers its command line to the file; by its protocol, as runc speaks to it, the file wins
+        let says = |name| !by_protocol && config.as_ref().is_some_and(|config| config.says(name));
+        if !says("log-file") {
+            criu.value("--log-file", log);
+        }
+        criu.value("--root", rootfs);
+        // the devices of a network and their addresses are whoever made them's
+        criu.value("--empty-ns", "net");
+        let cgroups = format!("--manage-cgroups={}", options.cgroups);
+        criu.flag(!says("manage-cgroups"), &cgroups);
         for (wanted, flag) in [
             (options.tcp_established, "--tcp-established"),
             (options.external_unix_sockets, "--ext-unix-sk"),
@@ -183,37 +195,85 @@ impl Criu {
     /// Adds a flag where it is wanted.
     pub(crate) fn flag(&mut self, wanted: bool, flag: &str) {
         if wanted {
-            self.command.arg(flag);
+            self.words.push((flag.to_owned(), None));
         }
     }
 
     /// Adds a flag and its value.
     pub(crate) fn value(&mut self, flag: &str, value: impl AsRef<OsStr>) {
-        self.command.arg(flag).arg(value);
+        let value = value.as_ref().to_owned();
+        self.words.push((flag.to_owned(), Some(value)));
     }
 
     /// Runs it to its end.
-    pub(crate) fn run(mut self) -> Result<(), CriuError> {
+    pub(crate) fn run(self) -> Result<(), CriuError> {
         // of an earlier attempt: its last words are not this one's
         let _ = fs::remove_file(&self.log);
-        self.command.stdin(Stdio::null()).stdout(Stdio::null());
-        let done = self.command.output();
-        let done = done.map_err(|source| CriuError::Start {
+        let conversation = self.conversation()?;
+        let mut command = Command::new(&self.program);
+        command.args(self.arguments(conversation.as_ref()));
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let started = command.stderr(Stdio::piped()).spawn();
+        let child = started.map_err(|source| CriuError::Start {
             program: self.program.clone(),
             source,
         })?;
-        if done.status.success() {
+        let answer = conversation.map(Conversation::answer);
+        let done = child.wait_with_output().map_err(CriuError::Protocol)?;
+        let success = answer.transpose()?.is_none_or(|answer| answer.success);
+        if success && done.status.success() {
             return Ok(());
         }
         Err(self.failure(done.status, &done.stderr))
     }
 
-    /// The program and its arguments, for a process that becomes it.
-    pub(crate) fn words(&self) -> Vec<OsString> {
-        let program = std::iter::once(self.command.get_program());
-        program
-            .chain(self.command.get_args())
-            .map(OsStr::to_owned)
+    /// Has criu work in its directory by name, by settings in `file`: opened here, it would be a directory of this process's mount
+    /// namespace, and criu in another one could mount nothing in it.
+    pub(crate) fn name_work(&mut self, file: &Path) -> Result<(), CriuError> {
+        let Some(work) = self.log.parent().filter(|_| self.by_protocol) else {
+            return Ok(());
+        };
+        let mut settings = b"work-dir \"".to_vec();
+        for byte in work.as_os_str().as_bytes() {
+            if b"\"\\".contains(byte) {
+                settings.push(b'\\');
+            }
+            settings.push(*byte);
+        }
+        settings.extend_from_slice(b"\"\n");
+        if let Some(config) = &self.config {
+            // criu itself does without one that is not there
+            settings.extend(fs::read(config).unwrap_or_default());
+        }
+        fs::write(file, settings).map_err(CriuError::Protocol)?;
+        self.config = Some(file.to_owned());
+        Ok(())
+    }
+
+    /// What is to be said to criu, and the socket for it; `None` when its command line does.
+    pub(crate) fn conversation(&self) -> Result<Option<Conversation>, CriuError> {
+        if !self.by_protocol {
+            return Ok(None);
+        }
+        let request = Request::new(self.action, &self.words, self.config.as_deref());
+        let (ours, its) = protocol::pair().map_err(CriuError::Protocol)?;
+        Ok(Some(Conversation {
+            request: request.map_err(CriuError::Protocol)?,
+            ours,
+            its,
+        }))
+    }
+
+    /// criu's arguments.
+    pub(crate) fn arguments(&self, conversation: Option<&Conversation>) -> Vec<OsString> {
+        if let Some(conversation) = conversation {
+            let socket = conversation.its.as_raw_fd().to_string();
+            return vec!["swrk".into(), socket.into()];
+        }
+        let words = self.words.iter();
+        let words = words.flat_map(|(flag, value)| [Some(OsString::from(flag)), value.clone()]);
+        std::iter::once(OsString::from(self.action))
+            .chain(words.flatten())
             .collect()
     }
 
@@ -257,6 +317,22 @@ impl Criu {
             "criu does not work on this kernel (criu check: {})",
             told.map_or_else(|| ended(done.status), str::to_owned)
         ))
+    }
+}
+
+/// What is to be said to criu when it has started.
+pub(crate) struct Conversation {
+    request: Request,
+    ours: OwnedFd,
+    its: OwnedFd,
+}
+
+impl Conversation {
+    /// Has criu, which has started, do it.
+    pub(crate) fn answer(self) -> Result<Answer, CriuError> {
+        // the end of criu is the end of the conversation
+        drop(self.its);
+        self.request.ask(&self.ours).map_err(CriuError::Protocol)
     }
 }
 
@@ -320,15 +396,6 @@ pub(crate) fn foreign_network(spec: &Spec) -> Option<&Path> {
     networks.next()?.path().as_deref()
 }
 
-/// What cannot be handed over by a command line.
-pub(crate) fn check_supported(spec: &Spec) -> Result<(), CriuError> {
-    let terminal = spec.process().as_ref().and_then(Process::terminal);
-    if terminal == Some(true) {
-        return Err(CriuError::Unsupported("a terminal"));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -350,10 +417,16 @@ mod tests {
             program: "/no/such/criu".into(),
             ..CriuOptions::default()
         };
-        let error = Criu::new("dump", &options, Path::new("/"), &HashMap::new())
-            .unwrap()
-            .run()
-            .unwrap_err();
+        let error = Criu::new(
+            "dump",
+            &options,
+            &Spec::default(),
+            Path::new("/"),
+            &HashMap::new(),
+        )
+        .unwrap()
+        .run()
+        .unwrap_err();
         assert!(
             error.to_string().contains("/no/such/criu; install criu"),
             "{error}"
@@ -367,7 +440,13 @@ mod tests {
             ..CriuOptions::default()
         };
         assert!(matches!(
-            Criu::new("dump", &options, Path::new("/"), &HashMap::new()),
+            Criu::new(
+                "dump",
+                &options,
+                &Spec::default(),
+                Path::new("/"),
+                &HashMap::new()
+            ),
             Err(CriuError::CgroupMode)
         ));
     }

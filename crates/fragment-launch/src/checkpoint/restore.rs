@@ -3,7 +3,7 @@
 use std::ffi::{CString, OsString};
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -16,15 +16,19 @@ use rustix::mount::MountPropagationFlags;
 use rustix::process::{Pid, WaitOptions};
 
 use crate::checkpoint::criu::{
-    Criu, CriuError, CriuOptions, check_supported, foreign_network, host_mounts,
+    Conversation, Criu, CriuError, CriuOptions, foreign_network, host_mounts,
 };
+use crate::checkpoint::mount_points;
+use crate::checkpoint::protocol::Answer;
 use crate::checkpoint::save::{DESCRIPTORS, NETWORK};
 use crate::creation::hook;
 use crate::error::LaunchError;
+use crate::inside::listener;
 use crate::inside::program;
+use crate::lifecycle::console::Relay;
 use crate::lifecycle::foreground::Foreground;
 use crate::records::record::Record;
-use crate::runtime::{CreateOptions, Runtime};
+use crate::runtime::{CreateOptions, Runtime, check_terminal, terminal};
 use crate::specification::bundle::Bundle;
 
 const CGROUPS: &str = "/sys/fs/cgroup";
@@ -51,28 +55,37 @@ impl Runtime {
         options: &CreateOptions,
         restore: &RestoreOptions,
     ) -> Result<i32, LaunchError> {
-        check_supported(&bundle.spec)?;
+        let terminal = terminal(bundle);
+        check_terminal(terminal, options.detach, options.console_socket.as_deref())?;
         check_hooks(&bundle.spec)?;
         let foreground = match options.detach {
             true => None,
             false => Some(Foreground::prepare(!options.no_subreaper)?),
         };
         let mut creation = self.prepare(bundle, options, None, serde_json::Value::Null)?;
+        let console = options.console_socket.as_deref();
+        let connect = |path: &Path| {
+            listener::connect(path).map_err(LaunchError::io("connect to console socket", path))
+        };
+        let console = console.map(connect).transpose()?;
         let number = creation.directory().join("criu.pid");
         let record = creation.begin_processes().clone();
-        revive(&bundle.spec, &record, restore, &number)?;
-        let text = fs::read_to_string(&number).map_err(LaunchError::io("read", number.clone()))?;
-        let pid = text.trim().parse().map_err(|_| {
-            LaunchError::io("read a process's number from", number)(
-                io::ErrorKind::InvalidData.into(),
-            )
-        })?;
+        let (pid, master) = revive(&bundle.spec, &record, restore, &number)?;
         let record = creation.adopt(pid)?;
+        if let (Some(console), Some(master)) = (console, &master) {
+            listener::send_on(&console, b"/dev/ptmx", master.as_fd())
+                .map_err(LaunchError::system(
+                    "send the terminal to the console socket",
+                ))
+                .inspect_err(|_| self.abandon(&options.id))?;
+        }
         hook::run_poststart(&record).inspect_err(|_| self.abandon(&options.id))?;
         let Some(foreground) = foreground else {
             return Ok(0);
         };
-        let code = foreground.wait(pid, None, None);
+        let relay = master.map(Relay::new).transpose();
+        let relay = relay.inspect_err(|_| self.abandon(&options.id))?;
+        let code = foreground.wait(pid, relay, None);
         let code = code.inspect_err(|_| self.abandon(&options.id))?;
         self.delete(&options.id, true)?;
         Ok(code)
@@ -98,16 +111,17 @@ fn check_hooks(spec: &Spec) -> Result<(), CriuError> {
     Ok(())
 }
 
-/// Has criu make the processes; the first one's number is in the file `number` then, and it is a child of this process.
+/// Has criu make the processes; gives the first one's number, a child of this process, and its terminal's other side. `number` is
+/// where criu may write that number.
 fn revive(
     spec: &Spec,
     record: &Record,
     options: &RestoreOptions,
     number: &Path,
-) -> Result<(), LaunchError> {
+) -> Result<(i32, Option<OwnedFd>), LaunchError> {
     let images = &options.criu.images;
     let rootfs = &record.rootfs;
-    let mut criu = Criu::new("restore", &options.criu, rootfs, &record.annotations)?;
+    let mut criu = Criu::new("restore", &options.criu, spec, rootfs, &record.annotations)?;
     criu.flag(true, "--restore-detached");
     criu.flag(true, "--restore-sibling");
     criu.value("--pidfile", number);
@@ -141,7 +155,14 @@ fn revive(
             format!("fd[{}]:{NETWORK}", network.as_raw_fd()),
         );
     }
-    let words: Vec<CString> = criu.words().into_iter().map(c_string).collect();
+    criu.name_work(&number.with_extension("conf"))?;
+    let conversation = criu.conversation()?;
+    let mut words = vec![c_string(options.criu.program.clone().into_os_string())];
+    words.extend(
+        criu.arguments(conversation.as_ref())
+            .into_iter()
+            .map(c_string),
+    );
     let path = std::env::var("PATH").unwrap_or_default();
     let name = options.criu.program.to_string_lossy();
     let program = program::find(&name, Some(&path)).map_err(|_| CriuError::Start {
@@ -156,6 +177,17 @@ fn revive(
             c_string(name)
         })
         .collect();
+    let points = mount_points::of(spec, rootfs, &record.bundle);
+    let maker = fork(Parent::This, || {
+        mount_points::make(rootfs, &points)
+            .map_or_else(|error| error.raw_os_error().unwrap_or(1), |()| 0)
+    })
+    .map_err(LaunchError::system("make a process"))?;
+    let made = wait(maker.pid).map_err(LaunchError::system("wait for a process"))?;
+    if let Some(errno) = made.code().filter(|errno| *errno != 0) {
+        let error = io::Error::from_raw_os_error(errno);
+        return Err(LaunchError::io("make mount points in", rootfs)(error));
+    }
     let helper = fork(Parent::This, || {
         // what is mounted for criu goes with it, whatever becomes of us
         let Err(error) = become_criu(rootfs, &program, &words, &environment);
@@ -163,12 +195,25 @@ fn revive(
         1
     })
     .map_err(LaunchError::system("make a process"))?;
+    let answer = conversation.map(Conversation::answer);
     let status = wait(helper.pid).map_err(LaunchError::system("wait for criu"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(criu.failure(status, b"").into())
+    let answer = answer.transpose()?;
+    if !status.success() || answer.as_ref().is_some_and(|answer| !answer.success) {
+        return Err(criu.failure(status, b"").into());
     }
+    if let Some(Answer {
+        pid: Some(pid),
+        terminal,
+        ..
+    }) = answer
+    {
+        return Ok((pid, terminal));
+    }
+    let text = fs::read_to_string(number).map_err(LaunchError::io("read", number))?;
+    let pid = text.trim().parse().map_err(|_| {
+        LaunchError::io("read a process's number from", number)(io::ErrorKind::InvalidData.into())
+    })?;
+    Ok((pid, None))
 }
 
 /// criu wants the container's root to be a mount point, and shared where the container's own was a slave of the host's.

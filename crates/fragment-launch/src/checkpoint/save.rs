@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use libcontainer::oci_spec::runtime::Spec;
 
 use crate::checkpoint::criu::{
-    Criu, CriuError, CriuOptions, check_supported, foreign_network, host_mounts, masked_files,
+    Criu, CriuError, CriuOptions, foreign_network, host_mounts, masked_files,
 };
 use crate::error::LaunchError;
 use crate::records::id::ContainerId;
@@ -86,18 +86,22 @@ fn dump(record: &Record, options: &CheckpointOptions) -> Result<(), LaunchError>
             .create(directory);
         made.map_err(LaunchError::io("create", directory))?;
     }
-    // what is wrong with the command line is told before what the container is: runc's test of it has a terminal
     if let Some(parent) = &options.parent {
         check_parent(images, parent)?;
     }
     // libcontainer's own has lost what is done without it
     let spec = Bundle::load(&record.bundle)?.spec;
-    check_supported(&spec)?;
     if !record.residue.is_empty() {
         return Err(CriuError::Unsupported("a composed root file system").into());
     }
     let action = if options.pre_dump { "pre-dump" } else { "dump" };
-    let mut criu = Criu::new(action, &options.criu, &record.rootfs, &record.annotations)?;
+    let mut criu = Criu::new(
+        action,
+        &options.criu,
+        &spec,
+        &record.rootfs,
+        &record.annotations,
+    )?;
     criu.value("--tree", init.to_string());
     if let Some(freezer) = freezer(record) {
         criu.value("--freeze-cgroup", freezer);
@@ -117,7 +121,8 @@ fn dump(record: &Record, options: &CheckpointOptions) -> Result<(), LaunchError>
         criu.value("--status-fd", fd.to_string());
     }
     if let Some((address, port)) = &options.page_server {
-        criu.flag(true, "--page-server");
+        // pages that are asked for later are served there by criu itself
+        criu.flag(!options.criu.lazy_pages, "--page-server");
         criu.value("--address", address);
         criu.value("--port", port.to_string());
     }
