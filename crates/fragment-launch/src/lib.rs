@@ -39,7 +39,8 @@ pub use lifecycle::signal::{SignalError, SignalNumber};
 pub use records::id::{ContainerId, IdError};
 pub use records::state::{ContainerState, OCI_VERSION, Status};
 pub use runtime::{CreateOptions, Runtime, RuntimeOptions};
-pub use specification::bundle::{Bundle, BundleError};
+pub use specification::bundle::{Bundle, BundleError, adapt_process};
+pub use specification::names::respell;
 
 /// What a container may use and has used.
 pub mod resources {

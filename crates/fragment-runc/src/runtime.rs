@@ -14,7 +14,7 @@ pub(crate) use fragment::launch::resources::{Notice, Resources};
 pub(crate) use fragment::launch::{
     BeginError, Bundle, CheckpointOptions, ContainerId, ContainerState, CreateOptions, CriuOptions,
     ErrorEvents, ExecOptions, ProcessChanges, RestoreOptions, Runtime, SignalNumber, Status,
-    SubCgroups, UserChange, features,
+    SubCgroups, UserChange, adapt_process, features, respell,
 };
 
 use crate::arguments::Global;

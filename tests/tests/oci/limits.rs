@@ -85,6 +85,20 @@ fn an_update_reads_resources_from_a_file_and_from_stdin() {
 }
 
 #[test]
+fn names_of_config_json_are_read_in_any_case() {
+    // as by Go's reader; runc's own tests write them so
+    let mut scene = limited();
+    scene.bundle.edit(|spec| {
+        let resources = spec["linux"]["resources"].as_object_mut().unwrap();
+        resources.remove("cpu");
+        resources.insert("CPU".to_owned(), serde_json::json!({ "Shares": 300 }));
+    });
+    scene.up();
+    holds(&scene, "cpu", "cpu.shares", "300");
+    scene.delete();
+}
+
+#[test]
 fn an_update_the_kernel_refuses_is_an_error_and_changes_nothing() {
     let scene = limited();
     scene.up();

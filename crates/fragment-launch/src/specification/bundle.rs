@@ -8,6 +8,8 @@ use libcontainer::oci_spec::runtime::{Capability, Spec};
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::specification::names;
+
 /// Larger than any real config.json (docker's are about 20 KB), small enough to read whole.
 const LARGEST_CONFIG: u64 = 16 << 20;
 
@@ -88,12 +90,17 @@ impl Bundle {
             other => other,
         })?;
         let spec = match serde_json::from_slice(&text) {
-            Ok(spec) => spec,
-            Err(error) => adapted(&text).ok_or_else(|| BundleError::Parse {
-                key: key_at(&text, error.line(), error.column()),
-                path: path.clone(),
-                source: error,
-            })?,
+            Ok(spec) if !names::is_respelled(&text) => spec,
+            read => match (adapted(&text), read) {
+                (Some(spec), _) | (None, Ok(spec)) => spec,
+                (None, Err(error)) => {
+                    return Err(BundleError::Parse {
+                        key: key_at(&text, error.line(), error.column()),
+                        path,
+                        source: error,
+                    });
+                }
+            },
         };
         Ok(Self { dir, spec })
     }
@@ -111,7 +118,10 @@ impl Bundle {
 /// A specification that is one, though not for its reader here: `None` when it is not readable then either.
 fn adapted(text: &[u8]) -> Option<Spec> {
     let mut document: Value = serde_json::from_slice(text).ok()?;
-    adapt_process(document.get_mut("process")?);
+    names::respell(&mut document);
+    if let Some(process) = document.get_mut("process") {
+        adapt_process(process);
+    }
     serde_json::from_value(document).ok()
 }
 
@@ -120,7 +130,7 @@ fn adapted(text: &[u8]) -> Option<Spec> {
 /// * the user may be missing and is root then, as for Go's reader;
 /// * capabilities that are not known are warned of and no error (config.md, "capabilities");
 /// * two flags of the scheduler have other names in the specification (config.md, "scheduler").
-pub(crate) fn adapt_process(process: &mut Value) {
+pub fn adapt_process(process: &mut Value) {
     let Some(process) = process.as_object_mut() else {
         return;
     };
@@ -283,6 +293,15 @@ mod tests {
         assert_eq!(process.user().uid(), 0);
         let scheduler = process.scheduler().as_ref().unwrap();
         assert_eq!(scheduler.flags().as_ref().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn names_in_another_case_are_read() {
+        let config = r#"{"ociVersion":"1.2.0","Linux":{"resources":{"CPU":{"Cpus":"0"}}}}"#;
+        let bundle = load(config).unwrap();
+        let linux = bundle.spec.linux().as_ref().unwrap();
+        let cpu = linux.resources().as_ref().unwrap().cpu().clone();
+        assert_eq!(cpu.unwrap().cpus().as_deref(), Some("0"));
     }
 
     #[test]

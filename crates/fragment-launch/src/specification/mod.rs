@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod derived;
 pub(crate) mod mounts;
+pub(crate) mod names;
 pub(crate) mod options;
 pub mod rules;
 pub(crate) mod target;

@@ -10,6 +10,7 @@ use crate::arguments::ExecArguments;
 use crate::report::{self, ExecFailure};
 use crate::runtime::{
     Capability, ContainerId, ExecOptions, Process, ProcessChanges, Runtime, SubCgroups, UserChange,
+    adapt_process, respell,
 };
 
 pub(crate) fn exec(runtime: &Runtime, arguments: ExecArguments) -> anyhow::Result<ExitCode> {
@@ -67,14 +68,11 @@ fn process(
     Ok(runtime.exec_process(id, changes)?)
 }
 
-/// A process description, which may leave the user out, as runc's reader allows: then it is root.
+/// A process description, in every form that runc's reader allows.
 fn described(text: &[u8]) -> anyhow::Result<Process> {
     let mut document: serde_json::Value = serde_json::from_slice(text)?;
-    if let Some(process) = document.as_object_mut() {
-        process
-            .entry("user")
-            .or_insert_with(|| serde_json::json!({}));
-    }
+    respell(&mut document);
+    adapt_process(&mut document);
     Ok(serde_json::from_value(document)?)
 }
 

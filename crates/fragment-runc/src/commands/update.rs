@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::arguments::UpdateArguments;
-use crate::runtime::{LinuxResources, Resources, Runtime};
+use crate::runtime::{LinuxResources, Resources, Runtime, respell};
 
 pub(crate) fn update(runtime: &Runtime, arguments: &UpdateArguments) -> anyhow::Result<ExitCode> {
     check_rdt(arguments)?;
@@ -57,77 +57,6 @@ fn from_json(text: &[u8]) -> anyhow::Result<Resources> {
     respell(&mut value);
     let resources: LinuxResources = serde_json::from_value(value)?;
     Ok(Resources::limits(&resources)?)
-}
-
-/// Names the specification gives; Go's decoder takes them in any case, and runc's own tests write `"CPU": {"Cpus": …}`.
-const NAMES: [&str; 40] = [
-    "memory",
-    "limit",
-    "reservation",
-    "swap",
-    "kernel",
-    "kernelTCP",
-    "swappiness",
-    "disableOOMKiller",
-    "useHierarchy",
-    "checkBeforeUpdate",
-    "cpu",
-    "shares",
-    "quota",
-    "burst",
-    "period",
-    "realtimeRuntime",
-    "realtimePeriod",
-    "cpus",
-    "mems",
-    "idle",
-    "pids",
-    "blockIO",
-    "weight",
-    "leafWeight",
-    "weightDevice",
-    "throttleReadBpsDevice",
-    "throttleWriteBpsDevice",
-    "throttleReadIOPSDevice",
-    "throttleWriteIOPSDevice",
-    "major",
-    "minor",
-    "rate",
-    "hugepageLimits",
-    "pageSize",
-    "network",
-    "classID",
-    "priorities",
-    "name",
-    "priority",
-    "devices",
-];
-
-fn respell(value: &mut Value) {
-    match value {
-        Value::Array(list) => list.iter_mut().for_each(respell),
-        Value::Object(map) => {
-            let mut respelled = Map::new();
-            for (key, mut inner) in std::mem::take(map) {
-                // the keys below these are file and device names
-                let free = ["unified", "rdma"]
-                    .iter()
-                    .find(|name| key.eq_ignore_ascii_case(name));
-                if free.is_none() {
-                    respell(&mut inner);
-                }
-                let known = NAMES
-                    .iter()
-                    .find(|name| key.eq_ignore_ascii_case(name))
-                    .or(free);
-                respelled.insert(known.map_or(key, |name| (*name).to_owned()), inner);
-            }
-            // Go reads null as nothing
-            respelled.retain(|_, inner| !inner.is_null());
-            *map = respelled;
-        }
-        _ => {}
-    }
 }
 
 fn from_flags(arguments: &UpdateArguments) -> anyhow::Result<Resources> {
