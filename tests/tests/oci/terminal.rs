@@ -35,8 +35,10 @@ fn it_is_the_controlling_terminal_and_dev_console() {
     }
     terminal.forget();
     // ^C reaches the foreground process group: a session with a controlling terminal. At its prompt the shell reads ^C as a
-    // character, in `read` it does not
-    terminal.write("trap 'echo caug''ht' INT; echo rea''dy; read line\n");
+    // character
+    terminal.write(
+        "sh -c \"trap 'echo caug''ht; exit' INT; echo rea''dy; while :; do sleep 0.05; done\"\n",
+    );
     terminal.wait_for("ready");
     terminal.write("\x03");
     terminal.wait_for("caught");
