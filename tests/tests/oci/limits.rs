@@ -90,11 +90,12 @@ fn names_of_config_json_are_read_in_any_case() {
     let mut scene = limited();
     scene.bundle.edit(|spec| {
         let resources = spec["linux"]["resources"].as_object_mut().unwrap();
-        resources.remove("cpu");
-        resources.insert("CPU".to_owned(), serde_json::json!({ "Shares": 300 }));
+        resources["cpu"].as_object_mut().unwrap().remove("shares");
+        resources.insert("CPU".to_owned(), json!({ "Shares": 300 }));
     });
     scene.up();
     holds(&scene, "cpu", "cpu.shares", "300");
+    holds(&scene, "cpu", "cpu.cfs_quota_us", "500000");
     scene.delete();
 }
 

@@ -204,25 +204,39 @@ fn known(name: &[u8]) -> Option<&'static str> {
     names.find(|known| known.as_bytes().eq_ignore_ascii_case(name))
 }
 
-/// Spells the names of a document as the specification does, and leaves out what is null, which Go reads as nothing.
+/// Spells the names of a document as the specification does, and leaves out what is null, which Go reads as nothing. What is
+/// there in both spellings becomes one, as with Go's reader; of two values that of the other spelling is taken, which somebody
+/// added to what there was (Go: the later one).
 pub fn respell(value: &mut Value) {
     match value {
         Value::Array(list) => list.iter_mut().for_each(respell),
         Value::Object(map) => {
-            for (key, mut inner) in std::mem::take(map) {
-                if inner.is_null() {
-                    continue;
-                }
+            let entries = std::mem::take(map).into_iter();
+            let (respelled, exact): (Vec<_>, Vec<_>) = entries
+                .filter(|(_, inner)| !inner.is_null())
+                .partition(|(key, _)| is_in_another_case(key.as_bytes()));
+            for (key, mut inner) in exact.into_iter().chain(respelled) {
                 let name = known(key.as_bytes()).map_or(key, str::to_owned);
                 if FREE.contains(&name.as_str()) {
                     respell_below(&mut inner);
                 } else {
                     respell(&mut inner);
                 }
-                map.insert(name, inner);
+                merge(map.entry(name).or_insert(Value::Null), inner);
             }
         }
         _ => {}
+    }
+}
+
+fn merge(old: &mut Value, new: Value) {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            for (key, inner) in new {
+                merge(old.entry(key).or_insert(Value::Null), inner);
+            }
+        }
+        (old, new) => *old = new,
     }
 }
 
@@ -274,5 +288,15 @@ mod tests {
             "annotations": { "Root": "x" }
         });
         assert_eq!(document, expected);
+    }
+
+    #[test]
+    fn both_spellings_are_one() {
+        let mut document = json!({
+            "cpu": { "shares": 100, "quota": 5 }, "CPU": { "Cpus": "0", "Shares": 7 }
+        });
+        respell(&mut document);
+        let cpu = json!({ "shares": 7, "quota": 5, "cpus": "0" });
+        assert_eq!(document, json!({ "cpu": cpu }));
     }
 }
