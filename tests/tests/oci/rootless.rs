@@ -266,6 +266,17 @@ fn exec_is_root_of_the_same_user_namespace() {
 }
 
 #[test]
+fn exec_before_the_start() {
+    let scene = sleeper();
+    scene.create().ok();
+    scene.exec(&["true"]).ok();
+    scene.start().ok();
+    scene.ready();
+    scene.exec(&["true"]).ok();
+    scene.delete();
+}
+
+#[test]
 fn exec_has_no_rights_outside() {
     let scene = sleeper();
     scene.up().ready();

@@ -236,7 +236,8 @@ impl Creation {
             "change to the directory of the layers' names",
         ))?;
         let waiting = lifecycle::start::make_waiting(&self.place)?;
-        let first = FirstProcess::new(self.executor(), agent, introduction, waiting);
+        let first = FirstProcess::new(self.executor(), agent, introduction, waiting)
+            .open_to_its_user(self.is_apart());
         let mut builder = ContainerBuilder::new(self.place.id().to_owned(), SyscallType::default())
             .with_executor(first)
             .with_preserved_fds(self.options.preserve_fds)
@@ -269,6 +270,20 @@ impl Creation {
         } else {
             cgroup::open(cgroup.entrances()?, self.joined.namespaces(), introduction)
         })
+    }
+
+    /// A container of an unprivileged user that shares no namespace with others: nobody else can reach its first process.
+    fn is_apart(&self) -> bool {
+        let linux = self.derived.spec.linux().as_ref();
+        let namespaces = linux.and_then(|linux| linux.namespaces().as_ref());
+        let mut namespaces = namespaces.into_iter().flatten();
+        let (mut users, mut processes) = (false, false);
+        let new = namespaces.all(|namespace| {
+            users |= namespace.typ() == LinuxNamespaceType::User;
+            processes |= namespace.typ() == LinuxNamespaceType::Pid;
+            namespace.path().is_none()
+        });
+        new && users && processes
     }
 
     fn executor(&self) -> FragmentExecutor {

@@ -26,7 +26,7 @@ use libcontainer::workload::{
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
-use rustix::process::Pid;
+use rustix::process::{DumpableBehavior, Pid};
 
 use crate::creation::capture::EXECUTOR;
 use crate::error::LaunchError;
@@ -45,6 +45,8 @@ pub(crate) struct FirstProcess {
     agent: Option<Agent>,
     /// Where it says who it is, where its cgroup does not.
     introduction: Option<Introduction>,
+    /// Whether its user may look at it while it waits (ptrace(2), access mode checking), as exec has to.
+    open_to_its_user: bool,
     /// Closed when the program runs, or the process has ended.
     _waiting: Arc<OwnedFd>,
     successor: Rc<RefCell<Option<Successor>>>,
@@ -61,12 +63,23 @@ impl FirstProcess {
             executor,
             agent,
             introduction,
+            open_to_its_user: false,
             _waiting: Arc::new(waiting),
             successor: Rc::default(),
         }
     }
 
+    /// Lets the user who made it exec in it before the start: libcontainer leaves it closed to everybody without rights over it.
+    pub(crate) fn open_to_its_user(mut self, open: bool) -> Self {
+        self.open_to_its_user = open;
+        self
+    }
+
     fn get_ready(&self) -> Result<(), StepError> {
+        if self.open_to_its_user {
+            rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+                .map_err(|errno| StepError::at("become dumpable")(errno.into()))?;
+        }
         if let Some(introduction) = &self.introduction {
             let written = introduction.write();
             written.map_err(StepError::at("introduce the process"))?;
