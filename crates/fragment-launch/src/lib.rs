@@ -22,6 +22,7 @@ mod joining;
 mod lifecycle;
 mod records;
 mod runtime;
+mod sockets;
 pub mod specification;
 
 pub use begin::{BeginError, begin};

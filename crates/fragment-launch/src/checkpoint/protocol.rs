@@ -2,18 +2,16 @@
 //! the socket only, and a container's own configuration has the last word only there.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags,
-    SocketType,
-};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
+
+use crate::sockets;
 
 // criu_req_type
 const DUMP: u64 = 1;
@@ -138,22 +136,8 @@ impl Request {
         let mut answer = Answer::default();
         loop {
             let mut buffer = vec![0; LONGEST];
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-            let mut control = RecvAncillaryBuffer::new(&mut space);
-            let received = rustix::io::retry_on_intr(|| {
-                rustix::net::recvmsg(
-                    socket,
-                    &mut [IoSliceMut::new(&mut buffer)],
-                    &mut control,
-                    RecvFlags::CMSG_CLOEXEC,
-                )
-            })?;
-            let descriptor = control.drain().find_map(|message| match message {
-                RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-                _ => None,
-            });
+            let (told, descriptor) = sockets::receive(socket, &mut buffer)?;
             answer.terminal = descriptor.or(answer.terminal);
-            let told = buffer.get(..received.bytes).unwrap_or_default();
             if told.is_empty() {
                 return Ok(answer);
             }

@@ -3,7 +3,7 @@
 use std::ffi::{CString, OsString};
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -23,9 +23,8 @@ use crate::checkpoint::protocol::Answer;
 use crate::checkpoint::save::{DESCRIPTORS, NETWORK};
 use crate::creation::hook;
 use crate::error::LaunchError;
-use crate::inside::listener;
 use crate::inside::program;
-use crate::lifecycle::console::Relay;
+use crate::lifecycle::console::{ConsoleSocket, Relay};
 use crate::lifecycle::foreground::Foreground;
 use crate::records::record::Record;
 use crate::runtime::{CreateOptions, Runtime, check_terminal, terminal};
@@ -63,20 +62,14 @@ impl Runtime {
             false => Some(Foreground::prepare(!options.no_subreaper)?),
         };
         let mut creation = self.prepare(bundle, options, None, serde_json::Value::Null)?;
-        let console = options.console_socket.as_deref();
-        let connect = |path: &Path| {
-            listener::connect(path).map_err(LaunchError::io("connect to console socket", path))
-        };
-        let console = console.map(connect).transpose()?;
+        let console = ConsoleSocket::connect(options.console_socket.as_deref())?;
         let number = creation.directory().join("criu.pid");
         let record = creation.begin_processes().clone();
         let (pid, master) = revive(&bundle.spec, &record, restore, &number)?;
         let record = creation.adopt(pid)?;
         if let (Some(console), Some(master)) = (console, &master) {
-            listener::send_on(&console, b"/dev/ptmx", master.as_fd())
-                .map_err(LaunchError::system(
-                    "send the terminal to the console socket",
-                ))
+            console
+                .send(master)
                 .inspect_err(|_| self.abandon(&options.id))?;
         }
         hook::run_poststart(&record).inspect_err(|_| self.abandon(&options.id))?;

@@ -32,6 +32,7 @@ use crate::creation::capture::EXECUTOR;
 use crate::error::LaunchError;
 use crate::inside::executor::{FragmentExecutor, StepError};
 use crate::inside::listener::Agent;
+use crate::records::process::RuntimesProc;
 
 /// How long between two looks at a thread that may be able to say nothing, at first and at most.
 const GLANCE: Duration = Duration::from_micros(50);
@@ -108,35 +109,25 @@ impl FirstProcess {
 /// else tells whose it is.
 #[derive(Debug, Clone)]
 pub(crate) struct Introduction {
-    /// The runtime's /proc, in which `self` has the number that the runtime knows.
-    proc: Arc<OwnedFd>,
+    proc: RuntimesProc,
     file: Arc<OwnedFd>,
 }
 
 impl Introduction {
     /// To be written to `file`.
     pub(crate) fn new(file: &Path) -> Result<Self, LaunchError> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let proc = rustix::fs::open("/proc", flags, Mode::empty())
-            .map_err(|errno| LaunchError::io("open", "/proc")(errno.into()))?;
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
         let opened = rustix::fs::open(file, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|errno| LaunchError::io("create", file)(errno.into()))?;
         Ok(Self {
-            proc: Arc::new(proc),
+            proc: RuntimesProc::open()?,
             file: Arc::new(opened),
         })
     }
 
     /// This process.
     pub(crate) fn write(&self) -> io::Result<()> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let stat = rustix::fs::openat(&self.proc, "self/stat", flags, Mode::empty())?;
-        // a page, as the kernel writes it (proc_pid_stat(5))
-        let mut text = [0; 4096];
-        let length = rustix::io::read(stat, &mut text)?;
-        rustix::io::write(&self.file, text.get(..length).unwrap_or_default())?;
-        Ok(())
+        self.proc.write_own_stat(&self.file)
     }
 }
 

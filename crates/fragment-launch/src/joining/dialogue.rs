@@ -3,16 +3,14 @@
 //! One message, one packet: a tag and its value, written and read with write(2) and read(2) alone, because a seccomp filter may be
 //! in force at one end. The end of the conversation is the program's first instruction: both ends are closed at exec.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
-};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use crate::sockets;
 
 /// The longest message; an error's text is cut to it.
 const LONGEST: usize = 4096;
@@ -55,28 +53,15 @@ impl End {
             Report::Ready => self.write(b'r', &[]),
             Report::Filter(number) => self.write(b'f', &number.to_ne_bytes()),
             Report::Failed(text) => self.write(b'e', text.as_bytes()),
-            Report::Terminal(master) => self.send(b't', master.as_fd()),
+            Report::Terminal(master) => sockets::send_on(&self.0, b"t", master.as_fd()),
         }
     }
 
     /// The next report; `None` when the other side has become another program, or has ended.
     pub(crate) fn hear(&self) -> io::Result<Option<Report>> {
         let mut buffer = [0; LONGEST];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let received = retried(|| {
-            rustix::net::recvmsg(
-                &self.0,
-                &mut [IoSliceMut::new(&mut buffer)],
-                &mut control,
-                RecvFlags::CMSG_CLOEXEC,
-            )
-        })?;
-        let descriptor = control.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-            _ => None,
-        });
-        let Some((tag, value)) = buffer.get(..received.bytes).and_then(<[u8]>::split_first) else {
+        let (told, descriptor) = sockets::receive(&self.0, &mut buffer)?;
+        let Some((tag, value)) = told.split_first() else {
             return Ok(None);
         };
         let number = || {
@@ -129,17 +114,6 @@ impl End {
         message[0] = tag;
         message[1..=length].copy_from_slice(&value[..length]);
         retried(|| rustix::io::write(&self.0, &message[..=length])).map(drop)
-    }
-
-    fn send(&self, tag: u8, descriptor: BorrowedFd<'_>) -> io::Result<()> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        let descriptors = [descriptor];
-        control.push(SendAncillaryMessage::ScmRights(&descriptors));
-        let tag = [tag];
-        let message = [IoSlice::new(&tag)];
-        rustix::net::sendmsg(&self.0, &message, &mut control, SendFlags::empty())?;
-        Ok(())
     }
 }
 

@@ -1,7 +1,5 @@
 //! Another process in a running container.
 
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use libcontainer::oci_spec::runtime::{Capability, LinuxCapabilities, Process};
@@ -9,11 +7,10 @@ use rustix::process::{Pid, Signal, WaitOptions};
 
 use crate::error::LaunchError;
 use crate::inside::executor::FragmentExecutor;
-use crate::inside::listener;
 use crate::joining::admission::{Admission, SubCgroups};
 use crate::joining::namespaces::Namespaces;
 use crate::joining::tenant::{Entered, Tenant};
-use crate::lifecycle::console::Relay;
+use crate::lifecycle::console::{ConsoleSocket, Relay};
 use crate::lifecycle::foreground::Foreground;
 use crate::records::id::ContainerId;
 use crate::records::record::{Place, Record};
@@ -182,11 +179,7 @@ impl Runtime {
         let terminal = process.terminal().unwrap_or(false);
         check_terminal(terminal, options.detach, options.console_socket.as_deref())?;
         check_preserved(options.preserve_fds)?;
-        let console = options.console_socket.as_deref();
-        let connect = |path: &Path| {
-            listener::connect(path).map_err(LaunchError::io("connect to console socket", path))
-        };
-        let console = console.map(connect).transpose()?;
+        let console = ConsoleSocket::connect(options.console_socket.as_deref())?;
         let foreground = match options.detach {
             true => None,
             // an orphan of the process is the container's first process's to reap, or the host's
@@ -220,7 +213,7 @@ impl Runtime {
 /// What is left to do for a process whose program runs; it is killed when that cannot be done.
 fn follow(
     entered: Entered,
-    console: Option<UnixStream>,
+    console: Option<ConsoleSocket>,
     foreground: Option<Foreground>,
     options: &ExecOptions,
 ) -> Result<i32, LaunchError> {
@@ -232,9 +225,7 @@ fn follow(
             options.pidfd_socket.as_deref(),
         )?;
         if let (Some(console), Some(terminal)) = (&console, &terminal) {
-            listener::send_on(console, b"/dev/ptmx", terminal.as_fd()).map_err(
-                LaunchError::system("send the terminal to the console socket"),
-            )?;
+            console.send(terminal)?;
         }
         Ok(())
     };

@@ -33,6 +33,7 @@ use crate::joining::dialogue::{self, End, Report};
 use crate::joining::namespaces::Namespaces;
 use crate::records::record::Record;
 use crate::records::state::Status;
+use crate::sockets;
 
 /// What a process in a container is made of; everything of the host is open.
 pub(crate) struct Tenant<'a> {
@@ -189,7 +190,7 @@ impl Tenant<'_> {
                 rustix::process::pidfd_getfd(process, number, PidfdGetfdFlags::empty())?;
             let pid = pid.as_raw_nonzero().get();
             let state = listener::process_state(filter, self.record, self.status, pid);
-            listener::send(&path, state.to_string().as_bytes(), descriptor.as_fd())
+            sockets::send(&path, state.to_string().as_bytes(), descriptor.as_fd())
         };
         passed().map_err(|source| TenantError::Listener {
             path: path.clone(),

@@ -1,10 +1,9 @@
 //! A terminal for a container in the foreground: the container's pseudo-terminal on one side, ours on the other.
 
 use std::fs;
-use std::io::{self, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -12,10 +11,10 @@ use std::time::Duration;
 use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::termios::{OptionalActions, Termios};
 
 use crate::error::LaunchError;
+use crate::sockets;
 
 const SOCKET: &str = "console.sock";
 
@@ -61,21 +60,30 @@ impl Console {
     }
 }
 
+/// Somebody else's, who takes a terminal of ours: an engine behind `--console-socket`.
+#[derive(Debug)]
+pub(crate) struct ConsoleSocket(UnixStream);
+
+impl ConsoleSocket {
+    /// Connects to the one that is named.
+    pub(crate) fn connect(path: Option<&Path>) -> Result<Option<Self>, LaunchError> {
+        let connect = |path: &Path| {
+            sockets::connect(path).map_err(LaunchError::io("connect to console socket", path))
+        };
+        Ok(path.map(connect).transpose()?.map(Self))
+    }
+
+    /// Hands the terminal's other side over.
+    pub(crate) fn send(&self, master: &OwnedFd) -> Result<(), LaunchError> {
+        sockets::send_on(&self.0, b"/dev/ptmx", master.as_fd()).map_err(LaunchError::system(
+            "send the terminal to the console socket",
+        ))
+    }
+}
+
 fn receive(stream: &impl AsFd) -> io::Result<OwnedFd> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut name = [0; 128];
-    rustix::net::recvmsg(
-        stream,
-        &mut [IoSliceMut::new(&mut name)],
-        &mut control,
-        RecvFlags::CMSG_CLOEXEC,
-    )?;
-    let descriptor = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-        _ => None,
-    });
-    descriptor.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
+    let (_, descriptor) = sockets::receive(stream, &mut [0; 128])?;
+    descriptor.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
 /// Gives a terminal the size of ours, where ours is one.

@@ -3,12 +3,16 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 use serde::{Deserialize, Serialize};
+
+use crate::error::LaunchError;
 
 /// A process as recorded: numbers are given to others when it is gone, start times differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +57,39 @@ impl Identity {
         };
         // The descriptor pins whoever has the number now; the start time tells whether that is still the one meant.
         Ok(self.is_alive().then_some(Handle(pidfd)))
+    }
+}
+
+/// The runtime's /proc, wherever it is looked at from: what it calls `self` is whoever asks, with the number that the runtime
+/// knows (proc(5)).
+#[derive(Debug, Clone)]
+pub(crate) struct RuntimesProc(Arc<OwnedFd>);
+
+impl RuntimesProc {
+    /// For processes that are cloned from this one.
+    pub(crate) fn open() -> Result<Self, LaunchError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let proc = rustix::fs::open("/proc", flags, Mode::empty())
+            .map_err(|errno| LaunchError::io("open", "/proc")(errno.into()))?;
+        Ok(Self(Arc::new(proc)))
+    }
+
+    /// The number of the process that asks.
+    pub(crate) fn own_number(&self) -> io::Result<i32> {
+        let own = rustix::fs::readlinkat(&self.0, "self", Vec::new())?;
+        let own = own.to_str().ok().and_then(|own| own.parse().ok());
+        own.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// What [`Identity::parse`] reads, of the process that asks; written to `file`.
+    pub(crate) fn write_own_stat(&self, file: &impl AsFd) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let stat = rustix::fs::openat(&self.0, "self/stat", flags, Mode::empty())?;
+        // a page, as the kernel writes it (proc_pid_stat(5))
+        let mut text = [0; 4096];
+        let length = rustix::io::read(stat, &mut text)?;
+        rustix::io::write(file, text.get(..length).unwrap_or_default())?;
+        Ok(())
     }
 }
 
