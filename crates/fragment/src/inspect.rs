@@ -121,14 +121,10 @@ pub fn inspect(
     let state = runtime.launch().state(&id)?;
     let composition = match runtime.composition(&id)? {
         Some(composed) => {
-            let leases = Store::open(&composed.store)?.leases()?;
-            let others: Vec<Lease> = leases
-                .into_iter()
-                .filter(|lease| {
-                    let holder = &lease.holder;
-                    holder.id != id.as_str() || holder.runtime_root != runtime.launch().root()
-                })
-                .collect();
+            let mut others = Store::open(&composed.store)?.leases()?;
+            others.retain(|Lease { holder, .. }| {
+                holder.id != id.as_str() || holder.runtime_root != runtime.launch().root()
+            });
             Some(composition(composed.plan, composed.store, &others))
         }
         None => None,
@@ -162,17 +158,14 @@ fn composition(plan: Plan, store: PathBuf, others: &[Lease]) -> Composition {
             explanation,
         })
         .collect();
-    let sum = |shared: bool| {
-        let counted = components
-            .iter()
-            .filter(|component| !shared || component.shared_with > 0);
-        counted.map(|component| component.bytes).sum()
-    };
+    let shared = components
+        .iter()
+        .filter(|component| component.shared_with > 0);
     Composition {
         fragment: plan.id(),
         store,
-        bytes: sum(false),
-        shared_bytes: sum(true),
+        bytes: plan.size.plain,
+        shared_bytes: shared.map(|component| component.bytes).sum(),
         components,
         plan,
     }
