@@ -214,10 +214,7 @@ fn key_at(text: &[u8], line: usize, column: usize) -> Option<String> {
             }
             b'"' => {
                 let (string, after) = string_at(text, position);
-                let is_key = text[after..]
-                    .iter()
-                    .find(|byte| !byte.is_ascii_whitespace())
-                    == Some(&b':');
+                let is_key = names::is_value_next(&text[after..]);
                 if let (true, Some(Level::Object(key))) = (is_key, levels.last_mut()) {
                     *key = Some(string);
                 }
@@ -248,14 +245,11 @@ impl Level {
 
 /// The string that starts at `position` and where it ends.
 fn string_at(text: &[u8], position: usize) -> (String, usize) {
-    let mut end = position + 1;
-    while end < text.len() && text[end] != b'"' {
-        end += if text[end] == b'\\' { 2 } else { 1 };
-    }
-    let end = end.min(text.len());
+    let rest = &text[position + 1..];
+    let length = names::end_of_string(rest).unwrap_or(rest.len());
     (
-        String::from_utf8_lossy(&text[position + 1..end]).into_owned(),
-        (end + 1).min(text.len()),
+        String::from_utf8_lossy(&rest[..length]).into_owned(),
+        (position + 1 + length + 1).min(text.len()),
     )
 }
 

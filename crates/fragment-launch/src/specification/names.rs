@@ -174,16 +174,21 @@ pub(crate) fn is_respelled(text: &[u8]) -> bool {
             return false;
         };
         rest = &string[length + 1..];
-        let next = rest.iter().find(|byte| !byte.is_ascii_whitespace());
-        if next == Some(&b':') && is_in_another_case(&string[..length]) {
+        if is_value_next(rest) && is_in_another_case(&string[..length]) {
             return true;
         }
     }
     false
 }
 
+/// Whether the string that was just read is a name.
+pub(crate) fn is_value_next(rest: &[u8]) -> bool {
+    let next = rest.iter().find(|byte| !byte.is_ascii_whitespace());
+    next == Some(&b':')
+}
+
 /// Where a JSON string ends whose first quote has been read.
-fn end_of_string(text: &[u8]) -> Option<usize> {
+pub(crate) fn end_of_string(text: &[u8]) -> Option<usize> {
     let mut position = 0;
     loop {
         match text.get(position)? {
