@@ -54,35 +54,26 @@ pub(crate) fn open(
     joined: Namespaces,
     introduction: Option<Introduction>,
 ) -> EntranceSet {
-    let introduce = move || match &introduction {
-        Some(introduction) => introduction.write(),
-        None => Ok(()),
-    };
-    set_entrance(
-        move || {
-            introduce()
-                .map_err(|error| told(&format!("introduce the process: {}", words(&error))))?;
-            enter(|| entrances.enter())
-        },
-        joined,
-    )
+    set_entrance(move || entrances.enter(), introduction, joined)
 }
 
 /// Has the next process libcontainer clones make its own scope of systemd's.
 pub(crate) fn open_scope(scope: Scoped, joined: Namespaces) -> EntranceSet {
-    set_entrance(move || enter(|| scope.enter()), joined)
-}
-
-fn enter(enter: impl Fn() -> Result<(), CgroupError>) -> io::Result<()> {
-    enter().map_err(|error| told(&chain(&LaunchError::ApplyCgroup(error))))
+    set_entrance(move || scope.enter(), None, joined)
 }
 
 fn set_entrance(
-    enter: impl Fn() -> io::Result<()> + Send + 'static,
+    enter: impl Fn() -> Result<(), CgroupError> + Send + 'static,
+    introduction: Option<Introduction>,
     joined: Namespaces,
 ) -> EntranceSet {
     libcgroups::common::set_entrance(move || {
-        enter()?;
+        if let Some(introduction) = &introduction {
+            introduction
+                .write()
+                .map_err(|error| told(&format!("introduce the process: {}", words(&error))))?;
+        }
+        enter().map_err(|error| told(&chain(&LaunchError::ApplyCgroup(error))))?;
         joined::enter(&joined)
             .map_err(|error| told(&format!("join a namespace: {}", words(&error))))
     })

@@ -178,17 +178,10 @@ impl Creation {
             &libcontainer::container::State::file_path(&self.place.libcontainer()),
             &state,
         )?;
-        self.record.init =
-            Some(Identity::of(pid).map_err(LaunchError::system("find the container's process"))?);
+        self.know(pid)?;
         let limited = self.record.cgroup.set_after(&self.record.resources);
         limited.map_err(LaunchError::ApplyCgroup)?;
-        self.record.stage = Stage::Created;
-        self.place.save(&self.record)?;
-        announce(
-            pid,
-            self.options.pid_file.as_deref(),
-            self.options.pidfd_socket.as_deref(),
-        )?;
+        self.reach(Stage::Created, pid)?;
         if let Some(prepared) = self.prepared.take() {
             // the record names it; delete removes it
             let _ = prepared.commit();
@@ -205,17 +198,28 @@ impl Creation {
 
     /// Takes a first process on that somebody else has made, and whose program runs.
     pub(crate) fn adopt(mut self, pid: i32) -> Result<Record, LaunchError> {
-        self.record.init =
-            Some(Identity::of(pid).map_err(LaunchError::system("find the container's process"))?);
-        self.record.stage = Stage::Started;
+        self.know(pid)?;
+        self.reach(Stage::Started, pid)?;
+        self.lock = None;
+        Ok(self.record.clone())
+    }
+
+    fn know(&mut self, pid: i32) -> Result<(), LaunchError> {
+        let init =
+            Identity::of(pid).map_err(LaunchError::system("find the container's process"))?;
+        self.record.init = Some(init);
+        Ok(())
+    }
+
+    /// Records how far the container has come, and tells who asked for its number.
+    fn reach(&mut self, stage: Stage, pid: i32) -> Result<(), LaunchError> {
+        self.record.stage = stage;
         self.place.save(&self.record)?;
         announce(
             pid,
             self.options.pid_file.as_deref(),
             self.options.pidfd_socket.as_deref(),
-        )?;
-        self.lock = None;
-        Ok(self.record.clone())
+        )
     }
 
     fn call_libcontainer(&mut self, console: Option<&Path>) -> Result<Container, LaunchError> {
