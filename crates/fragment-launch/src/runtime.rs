@@ -207,7 +207,11 @@ impl Runtime {
         composition: Option<&Composition>,
         extra: serde_json::Value,
     ) -> Result<(), LaunchError> {
-        check_terminal(terminal(bundle), true, options.console_socket.as_deref())?;
+        check_terminal(
+            terminal(&bundle.spec),
+            true,
+            options.console_socket.as_deref(),
+        )?;
         let creation = self.prepare(bundle, options, composition, extra)?;
         creation.build(options.console_socket.as_deref()).map(drop)
     }
@@ -224,7 +228,7 @@ impl Runtime {
         composition: Option<&Composition>,
         extra: serde_json::Value,
     ) -> Result<i32, LaunchError> {
-        let terminal = terminal(bundle);
+        let terminal = terminal(&bundle.spec);
         check_terminal(terminal, options.detach, options.console_socket.as_deref())?;
         if options.detach {
             let creation = self.prepare(bundle, options, composition, extra)?;
@@ -329,10 +333,8 @@ pub(crate) fn process_error(
     }
 }
 
-pub(crate) fn terminal(bundle: &Bundle) -> bool {
-    bundle
-        .spec
-        .process()
+pub(crate) fn terminal(spec: &Spec) -> bool {
+    spec.process()
         .as_ref()
         .and_then(Process::terminal)
         .unwrap_or(false)

@@ -10,11 +10,12 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
-use libcontainer::oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
+use libcontainer::oci_spec::runtime::{LinuxNamespaceType, Spec};
 use libcontainer::rootfs::utils::is_bind;
 use thiserror::Error;
 
 use crate::checkpoint::protocol::{self, Answer, Request};
+use crate::runtime::terminal;
 use crate::specification::target;
 
 /// Names a file of further options for criu; an empty one names none (runc, docs/checkpoint-restore.md).
@@ -152,8 +153,7 @@ impl Criu {
         } else {
             "dump.log"
         };
-        let terminal = spec.process().as_ref().and_then(Process::terminal);
-        let by_protocol = terminal == Some(true);
+        let by_protocol = terminal(spec);
         let config = Config::of(annotations);
         let mut criu = Self {
             words: Vec::new(),

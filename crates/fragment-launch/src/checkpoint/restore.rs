@@ -54,7 +54,7 @@ impl Runtime {
         options: &CreateOptions,
         restore: &RestoreOptions,
     ) -> Result<i32, LaunchError> {
-        let terminal = terminal(bundle);
+        let terminal = terminal(&bundle.spec);
         check_terminal(terminal, options.detach, options.console_socket.as_deref())?;
         check_hooks(&bundle.spec)?;
         let foreground = match options.detach {
