@@ -6,6 +6,8 @@ use fragment_tests::console::Socket;
 use fragment_tests::{Scene, child, leftovers};
 use serde_json::{Value, json};
 
+use crate::seccomp::asking_of_mkdir;
+
 /// A scene with a running container, in which `test` is done.
 fn running(prepare: impl FnOnce(&mut Scene), test: impl FnOnce(&Scene)) {
     let mut scene = Scene::sleeper();
@@ -643,13 +645,9 @@ fn it_races_with_a_delete_and_nothing_is_left() {
 fn a_listener_of_its_filter_is_passed_on() {
     let mut scene = Scene::sleeper();
     let socket = Socket::bind(scene.file("agent"));
-    scene.bundle.edit(|spec| {
-        spec["linux"]["seccomp"] = json!({
-            "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"],
-            "listenerPath": socket.path(), "listenerMetadata": "for the agent",
-            "syscalls": [{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY" }]
-        });
-    });
+    scene
+        .bundle
+        .edit(|spec| spec["linux"]["seccomp"] = asking_of_mkdir(&socket));
     scene.create().ok();
     let (_, init) = socket.message();
     scene.start().ok();
@@ -680,12 +678,9 @@ fn a_listener_of_its_filter_is_passed_on() {
 fn a_listener_that_is_not_there_is_an_error() {
     let mut scene = Scene::sleeper();
     let socket = Socket::bind(scene.file("agent"));
-    scene.bundle.edit(|spec| {
-        spec["linux"]["seccomp"] = json!({
-            "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": socket.path(),
-            "syscalls": [{ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" }]
-        });
-    });
+    scene
+        .bundle
+        .edit(|spec| spec["linux"]["seccomp"] = asking_of_mkdir(&socket));
     scene.create().ok();
     let init = socket.message();
     scene.start().ok();

@@ -165,16 +165,21 @@ fn without_a_filter_there_is_none() {
         .stdout("Seccomp:\t0\n");
 }
 
-/// A filter that asks its listener about mkdir(2), and does `action` to calls of `names`.
-fn asking(socket: &Socket, names: &[&str], action: &str) -> Value {
+/// A filter that asks its listener about mkdir(2).
+pub(crate) fn asking_of_mkdir(socket: &Socket) -> Value {
     json!({
         "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"],
         "listenerPath": socket.path(), "listenerMetadata": "for the agent",
-        "syscalls": [
-            { "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY" },
-            { "names": names, "action": action }
-        ]
+        "syscalls": [{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY" }]
     })
+}
+
+/// The same, which does `action` to calls of `names`.
+fn asking(socket: &Socket, names: &[&str], action: &str) -> Value {
+    let mut filter = asking_of_mkdir(socket);
+    let rules = filter["syscalls"].as_array_mut().unwrap();
+    rules.push(json!({ "names": names, "action": action }));
+    filter
 }
 
 /// What libcontainer's own loader needs between create and start.
