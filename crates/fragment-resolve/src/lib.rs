@@ -27,6 +27,6 @@ mod resolve;
 mod search;
 mod shelf;
 
-pub use refusal::{ConflictSide, Refusal, RefusalKind, Unmet};
+pub use refusal::{Absent, ConflictSide, Refusal, RefusalKind, Unmet};
 pub use request::{CORE_CAPABILITY, Compose, Policy, Request, Resolution};
 pub use resolve::resolve;

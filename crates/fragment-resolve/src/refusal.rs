@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use fragment_types::{CatalogueError, ComponentName, Evidence, EvidenceKind, Need};
+use fragment_types::{CatalogueError, ComponentName, Digest, Evidence, EvidenceKind, Need};
 
 use crate::candidate::Obstacle;
 use crate::shelf::Unusable;
@@ -22,6 +22,8 @@ pub enum RefusalKind {
     Conflict,
     /// What is needed is in the library, but excluded.
     Excluded,
+    /// What is needed is in the library, but the lock does not hold it, or holds what the library does not.
+    Locked,
     /// Something is missing and composition is off.
     Off,
     /// The library itself cannot be read.
@@ -53,6 +55,28 @@ pub struct ConflictSide {
 impl fmt::Display for ConflictSide {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` ({})", self.component, self.because)
+    }
+}
+
+/// A component that the lock holds by a digest the library does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absent {
+    /// Its name.
+    pub component: ComponentName,
+    /// The digest the lock wants.
+    pub wanted: Digest,
+    /// The digests the library has under that name.
+    pub present: Vec<Digest>,
+}
+
+impl fmt::Display for Absent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "component `{}` at {}", self.component, self.wanted)?;
+        let digests: Vec<_> = self.present.iter().map(ToString::to_string).collect();
+        match digests.as_slice() {
+            [] => f.write_str(", and the library has none of that name"),
+            digests => write!(f, ", and the library has it at {}", digests.join(" and ")),
+        }
     }
 }
 
@@ -99,6 +123,20 @@ pub enum Refusal {
         /// The one that could not be added.
         second: ConflictSide,
     },
+    /// The lock holds what the library does not.
+    #[error(
+        "the lock wants {}; put that into the library, or renew the lock with `fragment plan --lock`",
+        absent.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    )]
+    Lock {
+        /// Never empty.
+        absent: Vec<Absent>,
+    },
+    /// Something has to be composed, and the node wants to know what before it is.
+    #[error(
+        "this node composes nothing without a lock (lock_policy: required): give it one with `fragment plan --lock`"
+    )]
+    LockRequired,
     /// The library cannot be read.
     #[error("components cannot be looked up in the library")]
     Catalogue(#[from] CatalogueError),
@@ -113,6 +151,7 @@ impl Refusal {
             Self::Off { .. } => RefusalKind::Off,
             Self::Ambiguous { .. } => RefusalKind::Ambiguous,
             Self::Conflict { .. } => RefusalKind::Conflict,
+            Self::Lock { .. } | Self::LockRequired => RefusalKind::Locked,
             Self::Catalogue(_) => RefusalKind::Library,
         }
     }
@@ -173,8 +212,11 @@ fn parts(unmet: &[Unmet]) -> String {
 }
 
 fn unmet_message(unmet: &[Unmet]) -> String {
-    let advice = if unmet.iter().any(|one| one.kind == RefusalKind::Excluded) {
+    let is = |kind: RefusalKind| unmet.iter().any(|one| one.kind == kind);
+    let advice = if is(RefusalKind::Excluded) {
         "take the component off the exclude list or add what is missing to the bundle"
+    } else if is(RefusalKind::Locked) {
+        "renew the lock with `fragment plan --lock` or add what is missing to the bundle"
     } else {
         "add it to the bundle, or write a recipe in library/ and run `fragment library build`"
     };
@@ -200,6 +242,8 @@ fn list(names: &[ComponentName]) -> String {
 pub(crate) fn judge(need: &Need, obstacles: &[Obstacle]) -> (RefusalKind, String) {
     let kind = if obstacles.iter().any(Obstacle::is_exclusion) {
         RefusalKind::Excluded
+    } else if obstacles.iter().any(Obstacle::is_unlocked) {
+        RefusalKind::Locked
     } else if obstacles
         .iter()
         .any(|one| matches!(one, Obstacle::Versions { .. }))
@@ -228,6 +272,16 @@ impl Obstacle {
             self,
             Self::Unusable {
                 why: Unusable::Excluded { .. } | Unusable::LacksExcluded { .. },
+                ..
+            }
+        )
+    }
+
+    fn is_unlocked(&self) -> bool {
+        matches!(
+            self,
+            Self::Unusable {
+                why: Unusable::Unlocked { .. } | Unusable::LacksUnlocked { .. },
                 ..
             }
         )
@@ -288,6 +342,16 @@ impl Unusable {
             Self::LacksExcluded { requirer, name } => write!(
                 f,
                 "component `{provider}` provides it but cannot be used: `{requirer}` requires component `{name}`, which is excluded"
+            ),
+            Self::Unlocked { component } => {
+                write!(
+                    f,
+                    "component `{component}` provides it but is not in the lock"
+                )
+            }
+            Self::LacksUnlocked { requirer, name } => write!(
+                f,
+                "component `{provider}` provides it but cannot be used: `{requirer}` requires component `{name}`, which is not in the lock"
             ),
             Self::Torn { left, right } => write!(
                 f,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use fragment_types::manifest::Size;
 use fragment_types::plan::Layer;
 use fragment_types::{
-    Capability, ComponentIndex, ComponentName, EvidenceKind, Requirement, Strength,
+    Capability, ComponentIndex, ComponentName, EvidenceKind, Lock, Requirement, Strength,
 };
 
 /// The capability that marks the core fragment: of the components that grant it, the one with the highest preference
@@ -35,6 +35,10 @@ pub struct Policy {
     pub exclude: BTreeSet<ComponentName>,
     /// Capabilities that have to be granted.
     pub require: BTreeSet<Capability>,
+    /// The components a composition consists of, all of them and no other.
+    pub lock: Option<Lock>,
+    /// Whether a composition without a lock is refused.
+    pub lock_required: bool,
 }
 
 /// A question to resolution.
@@ -52,6 +56,11 @@ impl Request {
     pub fn is_thin(&self) -> bool {
         !self.policy.components.is_empty()
             || !self.policy.require.is_empty()
+            || self
+                .policy
+                .lock
+                .as_ref()
+                .is_some_and(|lock| !lock.is_empty())
             || self.requirements.iter().any(|requirement| {
                 requirement.is_missing()
                     && (requirement.strength == Strength::Hard || is_declared(requirement))

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use fragment_types::manifest::Size;
 use fragment_types::{
-    Capability, Catalogue, CatalogueError, ComponentIndex, Evidence, EvidenceKind, Need,
+    Capability, Catalogue, CatalogueError, ComponentIndex, Evidence, EvidenceKind, Lock, Need,
     Requirement, Strength,
 };
 
@@ -13,7 +13,7 @@ use crate::candidate::Offer;
 use crate::layers::{layers, order};
 use crate::merged::check_merged_sonames;
 use crate::minimal::minimal;
-use crate::refusal::{Refusal, RefusalKind, Unmet};
+use crate::refusal::{Absent, Refusal, RefusalKind, Unmet};
 use crate::request::{CORE_CAPABILITY, Compose, Policy, Request, Resolution, is_declared};
 use crate::search::{NeedId, Search, State, Wanted, unmet};
 use crate::shelf::{Set, Shelf};
@@ -30,7 +30,12 @@ pub fn resolve(library: &dyn Catalogue, request: &Request) -> Result<Resolution,
     if policy.compose == Compose::Auto && !request.is_thin() {
         return Ok(Resolution::default());
     }
-    let shelf = Shelf::new(library, &policy.exclude);
+    match &policy.lock {
+        Some(lock) => check_lock(library, lock)?,
+        None if policy.lock_required => return Err(Refusal::LockRequired),
+        None => {}
+    }
+    let shelf = Shelf::new(library, policy);
     let search = Search::new(&shelf);
     let mut warnings = Vec::new();
     let (roots, mut refused) = collect(&search, request, &mut warnings)?;
@@ -56,6 +61,33 @@ pub fn resolve(library: &dyn Catalogue, request: &Request) -> Result<Resolution,
     let chosen = order(&search, core, &set)?;
     check_merged_sonames(&search, &chosen, &roots)?;
     answer(&search, core, chosen, &roots, warnings)
+}
+
+/// The library has to have every component of the lock.
+fn check_lock(library: &dyn Catalogue, lock: &Lock) -> Result<(), Refusal> {
+    let mut absent = Vec::new();
+    for (name, wanted) in lock.iter() {
+        let mut present = Vec::new();
+        for index in library.named(name.as_str())? {
+            let summary = library.component(index)?;
+            if summary.name == *name {
+                present.push(summary.digest);
+            }
+        }
+        if !present.contains(wanted) {
+            present.sort();
+            absent.push(Absent {
+                component: name.clone(),
+                wanted: *wanted,
+                present,
+            });
+        }
+    }
+    if absent.is_empty() {
+        Ok(())
+    } else {
+        Err(Refusal::Lock { absent })
+    }
 }
 
 /// Nothing is composed: right if nothing is missing.
@@ -84,10 +116,13 @@ fn composition_is_off(request: &Request) -> Result<Resolution, Refusal> {
         .require
         .iter()
         .map(|name| format!("capability `{name}`"));
-    let warnings = asked
+    let mut warnings: Vec<_> = asked
         .chain(granted)
         .map(|what| format!("{what} is asked for, but composition is off"))
         .collect();
+    if policy.lock.as_ref().is_some_and(|lock| !lock.is_empty()) {
+        warnings.push("a lock is given, but composition is off".to_owned());
+    }
     Ok(Resolution {
         warnings,
         ..Resolution::default()
@@ -144,13 +179,21 @@ fn collect(
             roots.push(search.add(wanted));
         } else if wanted.strength == Strength::Hard {
             refused.push(unmet(&wanted));
-        } else if is_worth_a_warning(requirement) && unmet(&wanted).kind != RefusalKind::Excluded {
+        } else if is_worth_a_warning(requirement) && !is_wished_away(&wanted) {
             let unmet = unmet(&wanted);
             warnings.push(format!("{}: {}", unsupplied(&wanted), unmet.detail));
         }
     }
     sort_unmet(&mut refused);
     Ok((roots, refused))
+}
+
+/// Whether the user kept out what would supply it.
+fn is_wished_away(wanted: &Wanted) -> bool {
+    matches!(
+        unmet(wanted).kind,
+        RefusalKind::Excluded | RefusalKind::Locked
+    )
 }
 
 /// What the policy asks for by name, as requirements.
@@ -165,9 +208,11 @@ fn explicit(policy: &Policy) -> Vec<Requirement> {
         strength: Strength::Hard,
         satisfied_by: None,
     };
+    let locked = policy.lock.iter().flat_map(Lock::iter);
     let components = policy
         .components
         .iter()
+        .chain(locked.map(|(name, _)| name))
         .cloned()
         .map(|name| Need::Component { name });
     let capabilities = policy

@@ -7,7 +7,11 @@ use std::rc::Rc;
 
 use fragment_types::catalogue::{CommandProvider, PathProvider, SonameProvider};
 use fragment_types::manifest::NeededSoname;
-use fragment_types::{Catalogue, CatalogueError, ComponentIndex, ComponentName, ComponentSummary};
+use fragment_types::{
+    Catalogue, CatalogueError, ComponentIndex, ComponentName, ComponentSummary, Lock,
+};
+
+use crate::request::Policy;
 
 /// A set of components.
 pub(crate) type Set = BTreeSet<ComponentIndex>;
@@ -17,6 +21,8 @@ pub(crate) type Set = BTreeSet<ComponentIndex>;
 pub(crate) enum Unusable {
     /// The user excluded it.
     Excluded { component: ComponentName },
+    /// The user's lock does not hold it, or holds it by another digest.
+    Unlocked { component: ComponentName },
     /// Something in its closure requires a component that is not in the library.
     Lacks {
         requirer: ComponentName,
@@ -24,6 +30,11 @@ pub(crate) enum Unusable {
     },
     /// Something in its closure requires a component that the user excluded.
     LacksExcluded {
+        requirer: ComponentName,
+        name: ComponentName,
+    },
+    /// Something in its closure requires a component that the user's lock does not hold.
+    LacksUnlocked {
         requirer: ComponentName,
         name: ComponentName,
     },
@@ -43,6 +54,7 @@ type Memo<K, V> = RefCell<HashMap<K, V>>;
 pub(crate) struct Shelf<'a> {
     catalogue: &'a dyn Catalogue,
     exclude: &'a BTreeSet<ComponentName>,
+    lock: Option<&'a Lock>,
     summaries: Memo<ComponentIndex, Rc<ComponentSummary>>,
     sonames: Memo<String, Rc<Vec<SonameProvider>>>,
     named: Memo<ComponentName, Rc<Vec<ComponentIndex>>>,
@@ -50,10 +62,11 @@ pub(crate) struct Shelf<'a> {
 }
 
 impl<'a> Shelf<'a> {
-    pub(crate) fn new(catalogue: &'a dyn Catalogue, exclude: &'a BTreeSet<ComponentName>) -> Self {
+    pub(crate) fn new(catalogue: &'a dyn Catalogue, policy: &'a Policy) -> Self {
         Self {
             catalogue,
-            exclude,
+            exclude: &policy.exclude,
+            lock: policy.lock.as_ref(),
             summaries: RefCell::default(),
             sonames: RefCell::default(),
             named: RefCell::default(),
@@ -83,6 +96,15 @@ impl<'a> Shelf<'a> {
         }
         let summary = self.summary(index)?;
         Ok(self.exclude.iter().any(|name| answers_to(&summary, name)))
+    }
+
+    /// Whether the user's lock keeps the component out.
+    fn is_unlocked(&self, index: ComponentIndex) -> Result<bool, CatalogueError> {
+        let Some(lock) = self.lock else {
+            return Ok(false);
+        };
+        let summary = self.summary(index)?;
+        Ok(lock.digest(&summary.name) != Some(summary.digest))
     }
 
     /// Components with this name or alias: the exact name first, then by preference, name and version. Excluded ones
@@ -182,6 +204,11 @@ impl<'a> Shelf<'a> {
                 component: self.summary(from)?.name.clone(),
             }));
         }
+        if self.is_unlocked(from)? {
+            return Ok(Err(Unusable::Unlocked {
+                component: self.summary(from)?.name.clone(),
+            }));
+        }
         let mut set = Set::from([from]);
         let mut queue = vec![from];
         while let Some(index) = queue.pop() {
@@ -191,9 +218,14 @@ impl<'a> Shelf<'a> {
                 if answering.iter().any(|one| set.contains(one)) {
                     continue;
                 }
-                let mut usable = Vec::new();
+                let (mut usable, mut unlocked) = (Vec::new(), false);
                 for one in answering.iter() {
-                    if !self.is_excluded(*one)? {
+                    if self.is_excluded(*one)? {
+                        continue;
+                    }
+                    if self.is_unlocked(*one)? {
+                        unlocked = true;
+                    } else {
                         usable.push(*one);
                     }
                 }
@@ -203,6 +235,7 @@ impl<'a> Shelf<'a> {
                     [] if answering.is_empty() => {
                         return Ok(Err(Unusable::Lacks { requirer, name }));
                     }
+                    [] if unlocked => return Ok(Err(Unusable::LacksUnlocked { requirer, name })),
                     [] => return Ok(Err(Unusable::LacksExcluded { requirer, name })),
                     [only] => {
                         set.insert(*only);

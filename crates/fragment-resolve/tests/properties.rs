@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use fragment_resolve::{Policy, Refusal, Request, Resolution, resolve};
 use fragment_types::manifest::Machine;
 use fragment_types::{
-    Catalogue, ComponentIndex, Evidence, EvidenceKind, Need, Requirement, Strength,
+    Catalogue, ComponentIndex, Evidence, EvidenceKind, Lock, Need, Requirement, Strength,
 };
 use memory::{Component, Library, capability, component, name, needed};
 use proptest::prelude::*;
@@ -312,6 +312,25 @@ fn check(library: &Library, requirements: &[Requirement], resolution: &Resolutio
     }
 }
 
+/// The lock of an answer gives that answer again, without a wish for anything the lock does not hold.
+fn check_lock(library: &Library, requirements: &[Requirement], resolution: &Resolution) {
+    let mut lock = Lock::default();
+    for layer in &resolution.layers {
+        lock.insert(layer.name.clone(), layer.digest).unwrap();
+    }
+    let policy = Policy {
+        lock: Some(lock),
+        ..Policy::default()
+    };
+    let request = Request {
+        requirements: requirements.to_vec(),
+        policy,
+    };
+    let again = resolve(library, &request).unwrap();
+    let set = |answer: &Resolution| answer.chosen.iter().copied().collect::<BTreeSet<_>>();
+    assert_eq!(set(&again), set(resolution));
+}
+
 /// Requirers above what they require, except within cycles.
 fn check_order(library: &Library, resolution: &Resolution) {
     let requires = |a: ComponentIndex, b: ComponentIndex| {
@@ -367,6 +386,7 @@ proptest! {
         {
             check(&library, &requirements, resolution);
             check_order(&library, resolution);
+            check_lock(&library, &requirements, resolution);
         }
         prop_assert_eq!(shown(&answer), shown(&ask(&library, &requirements)), "deterministic");
 

@@ -7,6 +7,7 @@
 //! | [`manifest`] | what a component is, provides and requires |
 //! | [`catalogue`] | the read-only view of a library that resolution searches |
 //! | [`requirement`] | what an entrypoint needs, and the evidence for it |
+//! | [`lock`] | the components of a composition, each by its digest |
 //! | [`path`] | the merged-/usr spelling of paths |
 //! | [`plan`] | the whole decision for one container, as one canonical document |
 //! | [`canonical`] | canonical JSON, the form that is digested |
@@ -14,6 +15,7 @@
 pub mod canonical;
 pub mod catalogue;
 pub mod digest;
+pub mod lock;
 pub mod manifest;
 pub mod name;
 pub mod path;
@@ -22,6 +24,7 @@ pub mod requirement;
 
 pub use catalogue::{Catalogue, CatalogueError, ComponentIndex, ComponentSummary};
 pub use digest::Digest;
+pub use lock::{InvalidLock, Lock};
 pub use manifest::Manifest;
 pub use name::{Capability, ComponentName};
 pub use plan::Plan;
