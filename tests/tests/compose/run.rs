@@ -68,6 +68,44 @@ fn a_command_of_the_library_without_any_bundle() {
 }
 
 #[test]
+fn languages_and_services_of_the_library() {
+    let place = Place::new();
+    for (command, stdout) in [
+        (
+            &["perl", "-MJSON::PP", "-e", "print encode_json([6*7])"][..],
+            "[42]",
+        ),
+        (
+            &["node", "-p", "new Intl.NumberFormat('de').format(1234.5)"],
+            "1.234,5\n",
+        ),
+        (
+            &["redis-cli", "--no-auth-warning", "--version"],
+            "redis-cli 7.0.15\n",
+        ),
+    ] {
+        place
+            .call(&[&["--"], command].concat())
+            .output()
+            .ok()
+            .stdout(stdout);
+    }
+    let output = place.call(&["--", "nginx", "-v"]).output();
+    output.ok();
+    assert!(output.stderr.contains("nginx/1.22"), "{output}");
+    place
+        .call(&[
+            "--",
+            "sh",
+            "-c",
+            "redis-server --save '' --daemonize yes > /dev/null; until redis-cli ping; do sleep 0.1; done",
+        ])
+        .output()
+        .ok()
+        .says("PONG\n");
+}
+
+#[test]
 fn env_and_workdir_reach_the_command() {
     let place = Place::new();
     place
