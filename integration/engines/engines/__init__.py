@@ -1,0 +1,1 @@
+"""Container engines driven from outside, with a yardstick and with fragment-runc. Start reading at harness.py."""
