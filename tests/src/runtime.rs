@@ -141,7 +141,8 @@ pub struct Call {
 }
 
 impl Call {
-    /// A call of `program` without any argument, in an environment of `PATH` and the component library alone.
+    /// A call of `program` without any argument, in an environment of `PATH` and the component library alone, without the
+    /// configuration of this machine.
     pub(crate) fn of(program: PathBuf) -> Self {
         let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         Self {
@@ -152,6 +153,7 @@ impl Call {
             environment: vec![
                 ("PATH".into(), path.into()),
                 ("FRAGMENT_STORE".into(), crate::fragment::store().into()),
+                ("FRAGMENT_CONFIG".into(), "/dev/null".into()),
             ],
             directory: None,
             user: None,

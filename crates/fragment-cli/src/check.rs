@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail, ensure};
+use fragment::control::environment::{CONFIG, WISHES};
 use fragment::{ComponentName, Settings};
 use fragment_build::Check;
 
@@ -37,6 +38,11 @@ fn one(settings: &Settings, component: &ComponentName, check: &Check) -> anyhow:
         command.arg("--env").arg(format!("{name}={value}"));
     }
     command.arg("--").args(&check.run);
+    // a component is checked for what it is, not for what this node or user wants of compositions
+    for (variable, _) in WISHES {
+        command.env_remove(variable);
+    }
+    command.env(CONFIG, "/dev/null");
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

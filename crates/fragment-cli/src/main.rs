@@ -51,19 +51,22 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let arguments = Arguments::parse();
-    let mut settings = Settings::from_environment();
+    run(arguments).unwrap_or_else(|error| {
+        eprintln!("fragment: {error:#}");
+        commands::exit_code(&error)
+    })
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let mut settings = Settings::load()?;
     if let Some(store) = arguments.store {
         settings.store = store;
     }
-    let done = match arguments.command {
+    match arguments.command {
         Command::Run(arguments) => commands::run::run(&settings, arguments),
         Command::Plan(arguments) => commands::plan::run(&settings, &arguments),
         Command::Explain(arguments) => commands::explain::run(&settings, &arguments),
         Command::Inspect(arguments) => commands::inspect::run(&settings, &arguments),
         Command::Library(command) => commands::library::run(&settings, command),
-    };
-    done.unwrap_or_else(|error| {
-        eprintln!("fragment: {error:#}");
-        commands::exit_code(&error)
-    })
+    }
 }

@@ -6,7 +6,6 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use fragment::Settings;
 pub(crate) use fragment::launch::OCI_VERSION as SPEC_VERSION;
 use fragment::launch::RuntimeOptions;
 pub(crate) use fragment::launch::oci::{Capability, LinuxResources, Process};
@@ -16,6 +15,7 @@ pub(crate) use fragment::launch::{
     ErrorEvents, ExecOptions, ProcessChanges, RestoreOptions, Runtime, SignalNumber, Status,
     SubCgroups, UserChange, adapt_process, features, respell,
 };
+use fragment::settings::{Settings, is_rootless};
 
 use crate::arguments::Global;
 
@@ -34,18 +34,31 @@ pub(crate) fn begin(arguments: impl Iterator<Item = OsString>) -> Result<(), Beg
     fragment::launch::begin(enters)
 }
 
-/// The runtime the global flags describe.
-pub(crate) fn open(global: &Global) -> anyhow::Result<fragment::Runtime> {
+/// The runtime the global flags describe, without composition.
+pub(crate) fn open(global: &Global) -> anyhow::Result<Runtime> {
     let root = match &global.root {
         Some(root) => root.clone(),
         None => default_root()?,
     };
-    let launch = Runtime::new(RuntimeOptions {
+    Ok(Runtime::new(RuntimeOptions {
         root,
         systemd_cgroup: global.systemd_cgroup,
         rootless: truth(&global.rootless),
+    }))
+}
+
+/// The runtime that composes.
+pub(crate) fn composing(launch: Runtime) -> anyhow::Result<fragment::Runtime> {
+    Ok(fragment::Runtime::new(launch, Settings::load()?))
+}
+
+/// The runtime that removes what was composed: a mistake in the configuration is no reason not to.
+pub(crate) fn removing(launch: Runtime) -> fragment::Runtime {
+    let settings = Settings::load().unwrap_or_else(|error| {
+        tracing::warn!("{error}");
+        Settings::of_environment()
     });
-    Ok(fragment::Runtime::new(launch, Settings::from_environment()))
+    fragment::Runtime::new(launch, settings)
 }
 
 /// /run for root, the user's runtime directory for everybody else: runc's rule.
@@ -79,17 +92,4 @@ fn truth(text: &str) -> Option<bool> {
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
         _ => None,
     }
-}
-
-/// Whether this is a user without rights over the machine: one that is not root, or root of a user namespace, unless it says
-/// that it is root there (podman's rootless engine leaves USER as it was; a system container, in which /run is root's own as
-/// everywhere, sets it).
-fn is_rootless() -> bool {
-    if !rustix::process::geteuid().is_root() {
-        return true;
-    }
-    // the initial user namespace maps everything (user_namespaces(7))
-    let initial =
-        fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.contains("4294967295"));
-    !initial && std::env::var_os("USER").is_none_or(|user| user != "root")
 }

@@ -2,6 +2,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`control`] | what is asked of a composition, and by whom |
 //! | [`library`] | the component library of this node |
 //! | [`planner`] | from a bundle or [`Task`] to a [`Plan`], without root and without a change |
 //! | [`explain`] | why each component is in a plan |
@@ -9,15 +10,14 @@
 //! | [`runtime`] | containers: the OCI operations, with composition |
 //! | [`runner`] | runs a [`Task`] to its end |
 //! | [`task`] | a command that need not exist anywhere but in the library |
-//! | [`policy`] | what annotations ask for |
-//! | [`settings`] | where things are on this node |
+//! | [`settings`] | where things are on this node, and what it wants of every composition |
 
+pub mod control;
 pub mod explain;
 pub mod inspect;
 pub mod library;
 mod mounts;
 pub mod planner;
-pub mod policy;
 mod process;
 pub mod runner;
 pub mod runtime;
@@ -25,11 +25,13 @@ pub mod settings;
 mod subject;
 pub mod task;
 
+pub use control::{ControlError, Wishes};
 pub use fragment_launch as launch;
 pub use fragment_resolve::{Compose, Policy};
 pub use fragment_store as store;
 pub use fragment_types::{
-    Capability, ComponentName, ComponentSummary, Digest, Manifest, Plan, manifest, plan,
+    Capability, ComponentName, ComponentSummary, Digest, Lock, Manifest, Plan, manifest,
+    plan,
 };
 pub use library::Library;
 pub use planner::{PlanError, PlanErrorKind};

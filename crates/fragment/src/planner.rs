@@ -11,9 +11,10 @@ use fragment_sys::root::{Root, RootError};
 use fragment_types::plan::Form;
 use fragment_types::{Catalogue as _, CatalogueError, Digest, Plan};
 
+use crate::control::{self, ControlError, Wishes};
 use crate::library::Library;
 use crate::mounts;
-use crate::policy::{self, PolicyError};
+use crate::settings::Settings;
 use crate::subject;
 use crate::task::Task;
 
@@ -30,9 +31,9 @@ pub enum PlanError {
     /// The rootfs cannot be opened.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// An annotation that cannot be followed.
+    /// A wish that cannot be followed.
     #[error(transparent)]
-    Policy(#[from] PolicyError),
+    Control(#[from] ControlError),
     /// The entrypoint cannot run, whatever the library holds.
     #[error(transparent)]
     Analysis(#[from] AnalysisError),
@@ -107,27 +108,33 @@ impl PlanError {
     }
 }
 
-/// Plans a bundle; `adjust` may add to what its annotations ask for.
+/// Plans a bundle; `flags` are stronger than what it, the environment and the configuration ask for.
 ///
 /// # Errors
 /// [`PlanError`]: why it cannot run as it is and what to do.
 pub fn plan_bundle(
+    settings: &Settings,
     library: &Library,
     directory: &Path,
-    adjust: impl FnOnce(&mut Policy),
+    flags: Wishes,
 ) -> Result<Plan, PlanError> {
     let bundle = Bundle::load(directory)?;
-    let mut policy = bundle_policy(&bundle)?;
-    adjust(&mut policy);
+    let policy = control::of_bundle(settings, &bundle, flags)?;
     let (plan, _) = plan_and_compose(library, &bundle, "plan", Path::new("/run"), policy)?;
     Ok(plan)
 }
 
-/// Plans a task, whose rootfs is empty.
+/// Plans a task, whose rootfs is empty; `flags` are stronger than what environment and configuration ask for.
 ///
 /// # Errors
 /// As [`plan_bundle`].
-pub fn plan_task(library: &Library, task: &Task, policy: Policy) -> Result<Plan, PlanError> {
+pub fn plan_task(
+    settings: &Settings,
+    library: &Library,
+    task: &Task,
+    flags: Wishes,
+) -> Result<Plan, PlanError> {
+    let policy = control::of_task(settings, flags);
     let (root, task) = (Root::empty(), task.subject());
     let analysis = fragment_analysis::analyse(&root, &task, library)?;
     let decision = choose(library, &root, &task, analysis, policy)?;
@@ -137,17 +144,6 @@ pub fn plan_task(library: &Library, task: &Task, policy: Policy) -> Result<Plan,
         Form::Upper
     };
     Ok(decision.into_plan(library, form, Vec::new()))
-}
-
-/// What the annotations of a bundle ask for.
-pub(crate) fn bundle_policy(bundle: &Bundle) -> Result<Policy, PlanError> {
-    Ok(bundle
-        .spec
-        .annotations()
-        .as_ref()
-        .map(policy::from_annotations)
-        .transpose()?
-        .unwrap_or_default())
 }
 
 /// Plans a loaded bundle, with what launch needs to carry the plan out.

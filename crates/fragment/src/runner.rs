@@ -6,9 +6,9 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use fragment_launch::{Bundle, BundleError, ContainerId, CreateOptions, IdError, RuntimeOptions};
-use fragment_resolve::Policy;
 use fragment_store::HolderProcess;
 
+use crate::control::Wishes;
 use crate::process;
 use crate::runtime::{Runtime, RuntimeError};
 use crate::settings::Settings;
@@ -54,11 +54,11 @@ impl RunError {
 }
 
 /// Runs `task` in the foreground with the caller's stdin, stdout and stderr; its exit code, 128 and the signal's number
-/// when a signal ended it, 124 when its time was up.
+/// when a signal ended it, 124 when its time was up. `flags` are stronger than what environment and configuration ask for.
 ///
 /// # Errors
 /// [`RunError`]; nothing of the task is left then.
-pub fn run(settings: &Settings, task: &Task, policy: Policy) -> Result<i32, RunError> {
+pub fn run(settings: &Settings, task: &Task, flags: Wishes) -> Result<i32, RunError> {
     if !rustix::process::geteuid().is_root() {
         return Err(RunError::NotRoot);
     }
@@ -79,7 +79,7 @@ pub fn run(settings: &Settings, task: &Task, policy: Policy) -> Result<i32, RunE
     let bundle = Bundle::load(&directory.path)?;
     let mut options = CreateOptions::new(directory.id.clone());
     options.time_limit = task.time_limit();
-    Ok(runtime.run_with(&bundle, &options, policy)?)
+    Ok(runtime.run_with(&bundle, &options, flags)?)
 }
 
 /// A task's name tells whose it is: the process that runs it, and its start time, so that a reused number is told apart.

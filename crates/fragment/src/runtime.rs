@@ -5,6 +5,7 @@ use fragment_store::{Holder, LeasedComponent, Store, StoreError};
 use fragment_types::Plan;
 use serde::{Deserialize, Serialize};
 
+use crate::control::{self, Wishes};
 use crate::library::Library;
 use crate::planner::{self, PlanError, PlanErrorKind};
 use crate::process;
@@ -80,12 +81,9 @@ impl Runtime {
     /// # Errors
     /// [`RuntimeError`]; nothing of the container is left then.
     pub fn create(&self, bundle: &Bundle, options: &CreateOptions) -> Result<(), RuntimeError> {
-        self.composed(
-            bundle,
-            options,
-            fragment_resolve::Policy::default(),
-            |composition, extra| self.launch.create(bundle, options, composition, extra),
-        )
+        self.composed(bundle, options, Wishes::default(), |composition, extra| {
+            self.launch.create(bundle, options, composition, extra)
+        })
     }
 
     /// Creates a container and starts it; in the foreground waits for its end and gives the exit code of the program.
@@ -93,15 +91,15 @@ impl Runtime {
     /// # Errors
     /// As [`Runtime::create`].
     pub fn run(&self, bundle: &Bundle, options: &CreateOptions) -> Result<i32, RuntimeError> {
-        self.run_with(bundle, options, fragment_resolve::Policy::default())
+        self.run_with(bundle, options, Wishes::default())
     }
 
-    /// The same with wishes beyond the annotations of the bundle.
+    /// The same with wishes that are stronger than what the bundle asks for.
     pub(crate) fn run_with(
         &self,
         bundle: &Bundle,
         options: &CreateOptions,
-        wishes: fragment_resolve::Policy,
+        wishes: Wishes,
     ) -> Result<i32, RuntimeError> {
         let code = self.composed(bundle, options, wishes, |composition, extra| {
             self.launch.run(bundle, options, composition, extra)
@@ -142,7 +140,7 @@ impl Runtime {
         &self,
         bundle: &Bundle,
         options: &CreateOptions,
-        wishes: fragment_resolve::Policy,
+        wishes: Wishes,
         launch: impl FnOnce(
             Option<&fragment_compose::Composition>,
             serde_json::Value,
@@ -154,10 +152,7 @@ impl Runtime {
             return Err(LaunchError::Exists { id: id.to_string() }.into());
         }
         let library = Library::open(&self.settings)?;
-        let mut policy = planner::bundle_policy(bundle)?;
-        policy.components.extend(wishes.components);
-        policy.exclude.extend(wishes.exclude);
-        policy.require.extend(wishes.require);
+        let policy = control::of_bundle(&self.settings, bundle, wishes).map_err(PlanError::from)?;
         let scratch = self.launch.scratch(id);
         let (plan, composition) =
             planner::plan_and_compose(&library, bundle, id.as_str(), &scratch, policy)?;

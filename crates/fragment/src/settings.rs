@@ -1,16 +1,20 @@
-//! Where things are on this node.
+//! Where things are on this node, and what it and this process want of every composition.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::control::configuration::{self, Configuration};
+use crate::control::{ControlError, Wishes, environment};
 
 /// Default store directory.
 pub const DEFAULT_STORE: &str = "/var/lib/fragment";
 /// Variable that names another store directory.
-pub const STORE_VARIABLE: &str = "FRAGMENT_STORE";
+pub const STORE_VARIABLE: &str = environment::STORE;
 
 /// Default state directory of `fragment run`.
 pub const DEFAULT_STATE: &str = "/run/fragment";
 /// Variable that names another state directory.
-pub const STATE_VARIABLE: &str = "FRAGMENT_STATE";
+pub const STATE_VARIABLE: &str = environment::STATE;
 
 /// Settings of this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +23,10 @@ pub struct Settings {
     pub store: PathBuf,
     /// Directory of the bundles and containers of `fragment run`; best on a tmpfs, as `/run` is.
     pub state: PathBuf,
+    /// What environment and configuration ask of every composition, strongest first.
+    pub wishes: Vec<Wishes>,
+    /// Whether a composition without a lock is refused.
+    pub lock_required: bool,
 }
 
 impl Default for Settings {
@@ -26,34 +34,114 @@ impl Default for Settings {
         Self {
             store: DEFAULT_STORE.into(),
             state: DEFAULT_STATE.into(),
+            wishes: Vec::new(),
+            lock_required: false,
         }
     }
 }
 
 impl Settings {
-    /// Settings from the process environment; an empty variable counts as unset.
-    #[must_use]
-    pub fn from_environment() -> Self {
-        Self::from_variables(|name| std::env::var_os(name))
+    /// Settings from the environment and the configuration files; an empty variable counts as unset.
+    ///
+    /// # Errors
+    /// [`ControlError`] for a variable or file that cannot be followed.
+    pub fn load() -> Result<Self, ControlError> {
+        Self::from(&|name| std::env::var_os(name), is_rootless())
     }
 
-    fn from_variables(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Self {
+    /// Settings from one configuration file, if it exists, and nothing else.
+    ///
+    /// # Errors
+    /// [`ControlError`] when it cannot be followed.
+    pub fn from_file(path: &Path) -> Result<Self, ControlError> {
         let mut settings = Self::default();
+        if let Some(file) = configuration::load(path)? {
+            settings.put(&file);
+            settings.wishes.push(file.wishes);
+        }
+        Ok(settings)
+    }
+
+    /// Where the environment says things are, whatever else it and the configuration say: for what has to work with mistakes
+    /// in them, as removing a container has to.
+    #[must_use]
+    pub fn of_environment() -> Self {
+        let mut settings = Self::default();
+        settings.place(&|name| std::env::var_os(name));
+        settings
+    }
+
+    fn from(
+        variable: &impl Fn(&str) -> Option<OsString>,
+        is_rootless: bool,
+    ) -> Result<Self, ControlError> {
+        let mut settings = Self::default();
+        settings.wishes.push(environment::wishes(variable)?);
+        let mut files = Vec::new();
+        for (path, must_exist) in configuration::files(variable, is_rootless) {
+            match configuration::load(&path)? {
+                Some(configuration) => files.push(configuration),
+                None if must_exist => {
+                    let source = std::io::ErrorKind::NotFound.into();
+                    return Err(ControlError::Read { path, source });
+                }
+                None => {}
+            }
+        }
+        // the weakest first: what is stronger is put over it
+        for file in files.iter().rev() {
+            settings.put(file);
+        }
+        settings.place(variable);
+        let wishes = files.into_iter().map(|file| file.wishes);
+        settings.wishes.extend(wishes);
+        settings
+            .wishes
+            .retain(|wishes| *wishes != Wishes::default());
+        Ok(settings)
+    }
+
+    fn put(&mut self, file: &Configuration) {
+        if let Some(store) = &file.store {
+            self.store.clone_from(store);
+        }
+        if let Some(state) = &file.state {
+            self.state.clone_from(state);
+        }
+        self.lock_required = file.lock_required.unwrap_or(self.lock_required);
+    }
+
+    fn place(&mut self, variable: &impl Fn(&str) -> Option<OsString>) {
         for (name, path) in [
-            (STORE_VARIABLE, &mut settings.store),
-            (STATE_VARIABLE, &mut settings.state),
+            (STORE_VARIABLE, &mut self.store),
+            (STATE_VARIABLE, &mut self.state),
         ] {
-            if let Some(value) = variable(name).filter(|value| !value.is_empty()) {
+            if let Some(value) = environment::set(variable, name) {
                 *path = value.into();
             }
         }
-        settings
     }
+}
+
+/// Whether this is a user without rights over the machine: one that is not root, or root of a user namespace, unless it says
+/// that it is root there (podman's rootless engine leaves USER as it was; a system container, in which /run is root's own as
+/// everywhere, sets it).
+#[must_use]
+pub fn is_rootless() -> bool {
+    if !rustix::process::geteuid().is_root() {
+        return true;
+    }
+    // the initial user namespace maps everything (user_namespaces(7))
+    let initial =
+        std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.contains("4294967295"));
+    !initial && std::env::var_os("USER").is_none_or(|user| user != "root")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{DEFAULT_STORE, Settings};
+    use fragment_resolve::Compose;
+
+    use super::*;
 
     #[test]
     fn an_empty_variable_counts_as_unset() {
@@ -62,8 +150,52 @@ mod tests {
             (Some(""), DEFAULT_STORE),
             (Some("/s"), "/s"),
         ] {
-            let settings = Settings::from_variables(|_| value.map(Into::into));
+            let mut settings = Settings::default();
+            settings.place(&|_: &str| value.map(Into::into));
             assert_eq!(settings.store, std::path::Path::new(store), "{value:?}");
         }
+    }
+
+    #[test]
+    fn environment_over_user_over_node() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("node.yaml");
+        std::fs::write(&path, "store: /node\nstate: /node\ncompose: off\n").unwrap();
+        let variable = |name: &str| match name {
+            "FRAGMENT_CONFIG" => Some(path.clone().into_os_string()),
+            "FRAGMENT_STORE" => Some("/variable".into()),
+            "FRAGMENT_COMPOSE" => Some("always".into()),
+            _ => None,
+        };
+        let settings = Settings::from(&variable, false).unwrap();
+        assert_eq!(settings.store, PathBuf::from("/variable"));
+        assert_eq!(settings.state, PathBuf::from("/node"));
+        let compose: Vec<_> = settings.wishes.iter().map(|one| one.compose).collect();
+        assert_eq!(compose, [Some(Compose::Always), Some(Compose::Off)]);
+
+        // a file that is asked for by name has to be there
+        std::fs::remove_file(&path).unwrap();
+        let error = Settings::from(&variable, false).unwrap_err();
+        assert!(error.to_string().contains("node.yaml"), "{error}");
+    }
+
+    #[test]
+    fn a_user_s_file_is_put_over_the_node_s() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("fragment");
+        std::fs::create_dir(&directory).unwrap();
+        let path = directory.join("fragment.yaml");
+        std::fs::write(&path, "store: /mine\nlock_policy: required\n").unwrap();
+        let variable =
+            |name: &str| (name == "XDG_CONFIG_HOME").then(|| home.path().as_os_str().to_owned());
+        let settings = Settings::from(&variable, true).unwrap();
+        assert_eq!(settings.store, PathBuf::from("/mine"));
+        assert!(settings.lock_required);
+        let root = Settings::from(&variable, false).unwrap();
+        assert_ne!(
+            root.store,
+            PathBuf::from("/mine"),
+            "root's own is the node's"
+        );
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use fragment::{Compose, Library, Plan, Policy, Settings, Task, planner};
+use fragment::{Compose, Library, Lock, Plan, Settings, Task, Wishes, planner};
 
 use crate::render;
 
@@ -15,6 +15,9 @@ pub(crate) struct Arguments {
     /// Print the plan document as JSON
     #[arg(long)]
     json: bool,
+    /// Print the lock of the plan, as a /.fragment.yaml of an image
+    #[arg(long, conflicts_with = "json")]
+    lock: bool,
 }
 
 /// What a plan is made for: a bundle, or a command without one.
@@ -58,13 +61,14 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    /// Adds the flags to what the bundle's annotations say.
-    pub(crate) fn apply(&self, policy: &mut Policy) {
-        policy.components.extend(self.components.iter().cloned());
-        policy.exclude.extend(self.exclude.iter().cloned());
-        policy.require.extend(self.require.iter().cloned());
-        if self.always {
-            policy.compose = Compose::Always;
+    /// The flags, stronger than everything else.
+    pub(crate) fn wishes(&self) -> Wishes {
+        Wishes {
+            compose: self.always.then_some(Compose::Always),
+            components: self.components.clone(),
+            exclude: self.exclude.iter().cloned().collect(),
+            require: self.require.iter().cloned().collect(),
+            lock: None,
         }
     }
 }
@@ -74,9 +78,8 @@ impl Subject {
     pub(crate) fn plan(&self, settings: &Settings) -> anyhow::Result<Plan> {
         let library = Library::open(settings)?;
         if let Some(bundle) = &self.bundle {
-            return Ok(planner::plan_bundle(&library, bundle, |policy| {
-                self.choice.apply(policy);
-            })?);
+            let wishes = self.choice.wishes();
+            return Ok(planner::plan_bundle(settings, &library, bundle, wishes)?);
         }
         let mut task = Task::new(self.command.iter().cloned())?;
         for variable in &self.env {
@@ -85,16 +88,18 @@ impl Subject {
         if let Some(workdir) = &self.workdir {
             task = task.workdir(workdir)?;
         }
-        let mut policy = Policy::default();
-        self.choice.apply(&mut policy);
-        Ok(planner::plan_task(&library, &task, policy)?)
+        let wishes = self.choice.wishes();
+        Ok(planner::plan_task(settings, &library, &task, wishes)?)
     }
 }
 
 /// Prints the plan.
 pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let plan = arguments.subject.plan(settings)?;
-    if arguments.json {
+    if arguments.lock {
+        println!("# fragment {} of {}", plan.id(), plan.entry.path);
+        print!("{}", Lock::of(&plan).to_yaml());
+    } else if arguments.json {
         let document = serde_json::json!({ "id": plan.id(), "plan": plan });
         println!("{}", serde_json::to_string_pretty(&document)?);
     } else {

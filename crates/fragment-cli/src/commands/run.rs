@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use fragment::task::{Network, Priority};
-use fragment::{Policy, Settings, Task, runner};
+use fragment::{Settings, Task, runner};
 
 use super::plan::Choice;
 
@@ -69,9 +69,7 @@ pub(crate) fn run(settings: &Settings, arguments: Arguments) -> anyhow::Result<E
     if let Some(timeout) = arguments.timeout {
         task = task.timeout(timeout);
     }
-    let mut policy = Policy::default();
-    arguments.choice.apply(&mut policy);
-    let code = runner::run(settings, &task, policy)?;
+    let code = runner::run(settings, &task, arguments.choice.wishes())?;
     Ok(ExitCode::from(
         u8::try_from(code).context("the command's exit code")?,
     ))

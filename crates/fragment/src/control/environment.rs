@@ -1,0 +1,104 @@
+//! What the environment of this process asks for. An empty variable counts as unset.
+//!
+//! | variable | what it says |
+//! |---|---|
+//! | `FRAGMENT_COMPOSE` | `auto`, `always` or `off` |
+//! | `FRAGMENT_COMPONENTS` | components that have to be in, separated by commas |
+//! | `FRAGMENT_EXCLUDE` | components that must not be in |
+//! | `FRAGMENT_REQUIRE` | capabilities that have to be granted |
+//! | `FRAGMENT_LOCK` | `name@sha256:…` of every component |
+//! | `FRAGMENT_STORE` | directory of the component library |
+//! | `FRAGMENT_STATE` | state directory of `fragment run` |
+//! | `FRAGMENT_CONFIG` | configuration file instead of the node's and the user's |
+
+use std::ffi::OsString;
+
+use super::{ControlError, Wishes, wish};
+
+/// Variable that names another store directory.
+pub const STORE: &str = "FRAGMENT_STORE";
+/// Variable that names another state directory.
+pub const STATE: &str = "FRAGMENT_STATE";
+/// Variable that names a configuration file to read instead of the node's and the user's.
+pub const CONFIG: &str = "FRAGMENT_CONFIG";
+
+/// The variables that say what to compose, and the name of each wish.
+pub const WISHES: [(&str, &str); 5] = [
+    ("FRAGMENT_COMPOSE", "compose"),
+    ("FRAGMENT_COMPONENTS", "components"),
+    ("FRAGMENT_EXCLUDE", "exclude"),
+    ("FRAGMENT_REQUIRE", "require"),
+    ("FRAGMENT_LOCK", "lock"),
+];
+
+/// The value of a variable that is set to something.
+pub(crate) fn set(variable: &impl Fn(&str) -> Option<OsString>, name: &str) -> Option<OsString> {
+    variable(name).filter(|value| !value.is_empty())
+}
+
+/// Reads the wishes of an environment.
+///
+/// # Errors
+/// [`ControlError`] for a value that cannot be followed.
+pub fn wishes(variable: &impl Fn(&str) -> Option<OsString>) -> Result<Wishes, ControlError> {
+    let mut wishes = Wishes::default();
+    for (variable_name, name) in WISHES {
+        let Some(value) = set(variable, variable_name) else {
+            continue;
+        };
+        let invalid = |item: &str, expected: &dyn std::fmt::Display| ControlError::Value {
+            place: format!("variable {variable_name}"),
+            value: item.to_owned(),
+            expected: expected.to_string(),
+        };
+        // what is not UTF-8 is no name: the replacement character is refused with the rest
+        let text = value.to_string_lossy();
+        if let Some(done) = wish(&mut wishes, name, &text, invalid) {
+            done?;
+        }
+    }
+    Ok(wishes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use fragment_resolve::Compose;
+
+    use super::*;
+
+    #[test]
+    fn every_variable_is_a_wish() {
+        let values = |name: &str| {
+            Some(OsString::from(match name {
+                "FRAGMENT_COMPOSE" => "off",
+                "FRAGMENT_COMPONENTS" => "bash",
+                "FRAGMENT_EXCLUDE" => "curl,wget",
+                "FRAGMENT_REQUIRE" => "tcp_listen",
+                "FRAGMENT_LOCK" => "",
+                _ => panic!("{name} is no variable of ours"),
+            }))
+        };
+        let wishes = wishes(&values).unwrap();
+        assert_eq!(wishes.compose, Some(Compose::Off));
+        assert_eq!(wishes.components.len(), 1);
+        assert_eq!(wishes.exclude.len(), 2);
+        assert_eq!(wishes.require.len(), 1);
+        assert_eq!(wishes.lock, None, "an empty variable counts as unset");
+    }
+
+    #[test]
+    fn what_cannot_be_followed_names_the_variable_and_the_value() {
+        for (variable, value) in [
+            ("FRAGMENT_COMPOSE", OsString::from("never")),
+            ("FRAGMENT_COMPONENTS", OsString::from("Bash")),
+            ("FRAGMENT_LOCK", OsString::from("bash@sha256:1")),
+            ("FRAGMENT_EXCLUDE", OsString::from_vec(vec![b'a', 0xff])),
+        ] {
+            let values = |name: &str| (name == variable).then(|| value.clone());
+            let message = wishes(&values).unwrap_err().to_string();
+            assert!(message.contains(variable), "{message}");
+        }
+    }
+}
