@@ -7,6 +7,7 @@
 
 mod check;
 mod commands;
+mod doctor;
 mod log;
 mod progress;
 mod render;
@@ -37,6 +38,8 @@ enum Command {
     Explain(commands::explain::Arguments),
     /// Print what a container was composed of
     Inspect(commands::inspect::Arguments),
+    /// Check kernel, library and engines, and tell engines of the runtime
+    Doctor(commands::doctor::Arguments),
     /// Build and inspect the component library
     #[command(subcommand)]
     Library(commands::library::Command),
@@ -58,11 +61,16 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    // a mistake in the configuration is a finding of it
+    if let Command::Doctor(doctor) = &arguments.command {
+        return commands::doctor::run(arguments.store, doctor);
+    }
     let mut settings = Settings::load()?;
     if let Some(store) = arguments.store {
         settings.store = store;
     }
     match arguments.command {
+        Command::Doctor(_) => unreachable!("done above"),
         Command::Run(arguments) => commands::run::run(&settings, arguments),
         Command::Plan(arguments) => commands::plan::run(&settings, &arguments),
         Command::Explain(arguments) => commands::explain::run(&settings, &arguments),

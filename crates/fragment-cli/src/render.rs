@@ -9,6 +9,8 @@ use fragment::plan::{EntryKind, Form, Layer, Reason};
 use fragment::store::VerifyReport;
 use fragment::{Capability, ComponentName, ComponentSummary, Manifest, Plan};
 
+use crate::doctor::{Finding, Level};
+
 /// A number of bytes, decimal units as the budgets use them.
 pub(crate) fn bytes(number: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "two decimals are shown")]
@@ -19,6 +21,30 @@ pub(crate) fn bytes(number: u64) -> String {
         1_000_000..1_000_000_000 => format!("{:.2} MB", value / 1e6),
         _ => format!("{:.2} GB", value / 1e9),
     }
+}
+
+/// What the doctor found, what needs doing last.
+pub(crate) fn findings(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let level = match finding.level {
+            Level::Ok => "ok",
+            Level::Warning => "warning",
+            Level::Problem => "PROBLEM",
+        };
+        let _ = writeln!(text, "{level:8} {:18} {}", finding.subject, finding.finding);
+        if let Some(remedy) = &finding.remedy {
+            let _ = writeln!(text, "{:27} -> {remedy}", "");
+        }
+    }
+    let count = |level| findings.iter().filter(|one| one.level == level).count();
+    let _ = writeln!(
+        text,
+        "{} problems, {} warnings",
+        count(Level::Problem),
+        count(Level::Warning)
+    );
+    text
 }
 
 /// The plan as a table.

@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`control`] | what is asked of a composition, and by whom |
+//! | [`kernel`] | what the kernel can do |
 //! | [`library`] | the component library of this node |
 //! | [`planner`] | from a bundle or [`Task`] to a [`Plan`], without root and without a change |
 //! | [`explain`] | why each component is in a plan |
@@ -15,6 +16,7 @@
 pub mod control;
 pub mod explain;
 pub mod inspect;
+pub mod kernel;
 pub mod library;
 mod mounts;
 pub mod planner;
@@ -30,7 +32,7 @@ pub use fragment_launch as launch;
 pub use fragment_resolve::{Compose, Policy};
 pub use fragment_store as store;
 pub use fragment_types::{
-    Capability, ComponentName, ComponentSummary, Digest, Lock, Manifest, Plan, manifest,
+    Capability, Catalogue, ComponentName, ComponentSummary, Digest, Lock, Manifest, Plan, manifest,
     plan,
 };
 pub use library::Library;

@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod library;
