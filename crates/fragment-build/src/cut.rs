@@ -15,6 +15,7 @@ use crate::provenance::{epoch, packages};
 use crate::recipe::Recipe;
 use crate::root::{Node, Root, join, normalise};
 use crate::tree::{Content, Entry, Source, Tree};
+use crate::users;
 
 /// Where the alternatives system keeps its middle links.
 const ALTERNATIVES: &str = "/etc/alternatives";
@@ -85,9 +86,14 @@ pub(crate) fn cut(name: &ComponentName, library: &Library, at: Installation<'_>)
         tree.entries.insert(path, Entry::of_spec(spec));
     }
     tree.add_parents(at.root)?;
+    users::number(name, recipe, at.root, &mut tree)?;
+    users::list(recipe, &mut tree);
     keep_special(name, recipe, &mut tree)?;
     made.retain(|path| {
-        tree.entries.contains_key(path) && !named.contains(path) && !recipe.files.contains_key(path)
+        tree.entries.contains_key(path)
+            && !named.contains(path)
+            && !recipe.files.contains_key(path)
+            && !users::FILES.contains(&path.as_str())
     });
     let sliced = recipe.slices.0.iter().map(|(p, _)| p.as_str());
     let packages = packages(&closure.packages, sliced, recipe, at)?;

@@ -101,6 +101,28 @@ pub enum Error {
         /// The other.
         second: ComponentName,
     },
+    /// Two recipes give one user name or number to different users.
+    #[error("`{first}` and `{second}` both have {what} in `users` (give one of them another)")]
+    UserClash {
+        /// `the user redis`, `the uid 100`.
+        what: String,
+        /// One recipe.
+        first: ComponentName,
+        /// The other.
+        second: ComponentName,
+    },
+    /// A file belongs to a user of the installation that the recipe does not know.
+    #[error(
+        "component `{component}`: {path} belongs to {owner}: name it in `users` with a number of its own"
+    )]
+    UnknownOwner {
+        /// The component.
+        component: ComponentName,
+        /// The path.
+        path: String,
+        /// `user redis (100)`.
+        owner: String,
+    },
     /// Components require each other.
     #[error(
         "components require each other: {cycle} (claim the packages in one recipe, or cut one edge with `without`)"

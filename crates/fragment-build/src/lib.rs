@@ -41,6 +41,7 @@ mod record;
 mod resolve;
 mod root;
 mod tree;
+mod users;
 mod version;
 mod workspace;
 
@@ -49,4 +50,4 @@ pub use error::{Error, Result};
 pub use glob::{Glob, InvalidGlob};
 pub use library::Library;
 pub use progress::{Event, Phase, Progress, Silent};
-pub use recipe::{Check, Defaults, FileSpec, Mode, Recipe, Slices};
+pub use recipe::{Check, Defaults, FileSpec, Mode, Recipe, Slices, User};

@@ -54,6 +54,7 @@ impl Library {
         };
         library.claim_packages()?;
         library.check_names()?;
+        library.check_users()?;
         library.check_cycles()?;
         Ok(library)
     }
@@ -233,6 +234,29 @@ impl Library {
         })
     }
 
+    /// Components are composed with each other: a name or number means the same user in all of them.
+    fn check_users(&self) -> Result<()> {
+        let mut seen: BTreeMap<String, &ComponentName> = BTreeMap::new();
+        for (component, recipe) in &self.recipes {
+            for (name, user) in &recipe.users {
+                for what in [
+                    format!("the user {name}"),
+                    format!("the uid {}", user.uid),
+                    format!("the gid {}", user.gid),
+                ] {
+                    if let Some(first) = seen.insert(what.clone(), component) {
+                        return Err(Error::UserClash {
+                            what,
+                            first: first.clone(),
+                            second: component.clone(),
+                        });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn check_cycles(&self) -> Result<()> {
         let mut graph = BTreeMap::new();
         for name in self.recipes.keys() {
@@ -371,6 +395,19 @@ mod tests {
                     ("defaults", "requires: [core]\n"),
                 ],
                 "`core`",
+            ),
+            (
+                &[
+                    (
+                        "a",
+                        "packages: [aa]\nusers: { u: { uid: 100, gid: 101, home: /h } }\n",
+                    ),
+                    (
+                        "b",
+                        "packages: [bb]\nusers: { v: { uid: 102, gid: 101, home: /h } }\n",
+                    ),
+                ],
+                "`a` and `b` both have the gid 101",
             ),
             (&[("A", "packages: [aa]\n")], "A.yaml"),
             (&[("defaults", "exlude: []\n")], "unknown field `exlude`"),

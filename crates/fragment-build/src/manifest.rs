@@ -181,6 +181,7 @@ fn describe(product: &Product<'_>, layer: Layer, size: Size) -> Result<Manifest>
             sonames: resolved.sonames.clone(),
         },
         conflicts: recipe.conflicts.clone(),
+        accounts: recipe.accounts(),
         packages: fresh.cut.packages.clone(),
         retention_seconds: retention,
         size,

@@ -259,6 +259,7 @@ mod tests {
 
     fn spec(content: Option<&str>, link: Option<&str>, mode: Option<u32>) -> Entry {
         Entry::of_spec(&FileSpec {
+            owner: None,
             content: content.map(str::to_owned),
             link: link.map(str::to_owned),
             directory: content.is_none() && link.is_none(),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
+use fragment_types::manifest::Account;
 use fragment_types::{Capability, ComponentName};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -32,6 +33,9 @@ pub struct Recipe {
     /// Files of our own.
     #[serde(default)]
     pub files: BTreeMap<String, FileSpec>,
+    /// Users that its files belong to or its programs run as.
+    #[serde(default)]
+    pub users: BTreeMap<String, User>,
     /// Whether ELF files are stripped of what running does not need.
     #[serde(default)]
     pub strip: bool,
@@ -99,9 +103,34 @@ pub struct FileSpec {
     /// Whether it is a directory.
     #[serde(default)]
     pub directory: bool,
+    /// Owner, one of `users`; root unless given.
+    #[serde(default)]
+    pub owner: Option<String>,
     /// Permission bits in octal; 0644 for files and 0755 for directories unless given.
     #[serde(default)]
     pub mode: Option<Mode>,
+}
+
+/// A user with a group of the same name. The numbers are the recipe's: what an installation hands out depends on its order.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Full name or purpose.
+    #[serde(default)]
+    pub comment: String,
+    /// Home directory.
+    pub home: String,
+    /// Login shell.
+    #[serde(default = "nologin")]
+    pub shell: String,
+}
+
+fn nologin() -> String {
+    "/usr/sbin/nologin".to_owned()
 }
 
 /// Permission bits, written in octal with or without a leading zero.
@@ -223,6 +252,18 @@ impl Recipe {
             .chain(self.slices.0.iter().map(|(p, _)| p.as_str()))
     }
 
+    /// Its users as the manifest lists them.
+    pub(crate) fn accounts(&self) -> Vec<Account> {
+        self.users
+            .iter()
+            .map(|(name, user)| Account {
+                name: name.clone(),
+                uid: user.uid,
+                gid: user.gid,
+            })
+            .collect()
+    }
+
     fn validate(&self) -> Result<(), String> {
         if self.leading_package().is_none() {
             if self.files.is_empty() {
@@ -255,6 +296,15 @@ impl Recipe {
             check_path("files", path)?;
             file.validate()
                 .map_err(|reason| format!("file `{path}` {reason}"))?;
+            if let Some(owner) = file.owner.as_ref().filter(|o| !self.users.contains_key(*o)) {
+                return Err(format!(
+                    "file `{path}` belongs to `{owner}`, which is not in `users`"
+                ));
+            }
+        }
+        for (name, user) in &self.users {
+            user.validate(name)
+                .map_err(|reason| format!("user `{name}` {reason}"))?;
         }
         for path in &self.special {
             check_path("special", path)?;
@@ -277,14 +327,39 @@ impl Recipe {
     }
 }
 
+impl User {
+    /// Debian Policy 9.2.2: 0 to 99 are given out by Debian, 100 to 999 by each system, the rest belong to people.
+    fn validate(&self, name: &str) -> Result<(), &'static str> {
+        let plain =
+            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
+        if !name.bytes().all(plain)
+            || !name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        {
+            return Err("is not a name of lower case letters, digits, `_` and `-`");
+        }
+        if !(100..1000).contains(&self.uid) || !(100..1000).contains(&self.gid) {
+            return Err("has a `uid` or `gid` outside of 100 to 999, the numbers of service users");
+        }
+        let field = |text: &str| !text.contains([':', '\n']);
+        if !field(&self.comment)
+            || ![&self.home, &self.shell]
+                .iter()
+                .all(|p| p.starts_with('/') && field(p))
+        {
+            return Err("has a `comment`, `home` or `shell` that /etc/passwd cannot hold");
+        }
+        Ok(())
+    }
+}
+
 impl FileSpec {
     fn validate(&self) -> Result<(), &'static str> {
         let kinds = [self.content.is_some(), self.link.is_some(), self.directory];
         if kinds.iter().filter(|k| **k).count() != 1 {
             return Err("needs exactly one of `content`, `link` and `directory: true`");
         }
-        if self.link.is_some() && self.mode.is_some() {
-            return Err("is a link, and links have no `mode`");
+        if self.link.is_some() && (self.mode.is_some() || self.owner.is_some()) {
+            return Err("is a link, and links have no `mode` and no `owner`");
         }
         if self.link.as_deref() == Some("") {
             return Err("is a link without target");
@@ -400,6 +475,22 @@ mod tests {
             (
                 "description: x\nversion: 1.0.0\nfiles:\n  /a/../b: { content: a }\n",
                 "`/a/../b`, which is not a plain",
+            ),
+            (
+                "description: x\npackages: [aa]\nusers: { U: { uid: 100, gid: 100, home: /h } }\n",
+                "user `U` is not a name",
+            ),
+            (
+                "description: x\npackages: [aa]\nusers: { u: { uid: 33, gid: 100, home: /h } }\n",
+                "outside of 100 to 999",
+            ),
+            (
+                "description: x\npackages: [aa]\nusers: { u: { uid: 100, gid: 100, home: '/h:' } }\n",
+                "/etc/passwd cannot hold",
+            ),
+            (
+                "description: x\nversion: 1.0.0\nfiles:\n  /a: { content: a, owner: u }\n",
+                "belongs to `u`, which is not in `users`",
             ),
             ("description: x\n", "x.yaml: it has neither `packages`"),
             (

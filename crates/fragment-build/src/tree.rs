@@ -291,12 +291,14 @@ mod tests {
     #[test]
     fn empty_directories_go_unless_wanted() {
         let file = FileSpec {
+            owner: None,
             content: Some("x".to_owned()),
             link: None,
             directory: false,
             mode: None,
         };
         let directory = FileSpec {
+            owner: None,
             content: None,
             link: None,
             directory: true,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use fragment::explain::Explanation;
 use fragment::inspect::Inspection;
-use fragment::plan::{EntryKind, Form, Layer, Reason};
+use fragment::plan::{EntryKind, Form, Layer, PartKind, Reason};
 use fragment::store::VerifyReport;
 use fragment::{Capability, ComponentName, ComponentSummary, Manifest, Plan};
 
@@ -78,6 +78,7 @@ pub(crate) fn plan(plan: &Plan) -> String {
         &granting,
     );
     group(&mut text, "the program's own files and libraries", &files);
+    generated(&mut text, plan);
     if plan.is_composed() {
         let _ = writeln!(
             text,
@@ -93,6 +94,24 @@ pub(crate) fn plan(plan: &Plan) -> String {
         let _ = writeln!(text, "warning   {warning}");
     }
     text
+}
+
+/// What is made of files of several layers.
+fn generated(text: &mut String, plan: &Plan) {
+    for part in plan.generated.iter().flat_map(|made| &made.parts) {
+        let names: Vec<&str> = plan
+            .layers
+            .iter()
+            .filter(|layer| part.from.contains(&layer.diff_id))
+            .map(|layer| layer.name.as_str())
+            .collect();
+        let what = match &part.kind {
+            PartKind::Accounts => "the users and groups of",
+            PartKind::LoaderCache { .. } => "the loader's cache of libraries of",
+            PartKind::Links => "links to what lies below /usr in",
+        };
+        let _ = writeln!(text, "made      {}: {what} {}", part.path, names.join(" "));
+    }
 }
 
 fn group(text: &mut String, title: &str, layers: &[&Layer]) {
@@ -174,6 +193,7 @@ pub(crate) fn inspection(found: &Inspection) -> String {
         );
         chain(&mut text, explanation);
     }
+    generated(&mut text, &composition.plan);
     let _ = writeln!(
         text,
         "total     {} components, {} unpacked, {} of it shared with other containers",

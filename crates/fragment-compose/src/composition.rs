@@ -219,6 +219,13 @@ impl Drop for Prepared {
 }
 
 impl Composition {
+    /// Puts a generated layer, which lies at `tree`, above the components.
+    pub fn cover(&mut self, tree: PathBuf) {
+        if let Ok(name) = ComponentName::new("generated") {
+            self.layers.insert(0, (name, tree));
+        }
+    }
+
     /// Makes the directories and works out the mount options for `kernel`. What an earlier attempt of the same container
     /// left is removed first.
     ///

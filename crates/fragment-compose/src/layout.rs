@@ -1,7 +1,8 @@
 //! What of the rootfs would hide the components below it.
 //!
 //! Components keep everything below `/usr` and reach `/bin`, `/sbin`, `/lib` and `/lib64` through links that core holds. The
-//! rootfs lies on top: a real directory there hides the link, whatever form the composition has.
+//! rootfs lies on top: where it has a directory, a generated one of links shows the components beside what the rootfs has there
+//! ([`crate::generated`]); anything else hides them, whatever form the composition has.
 
 use std::path::Component;
 
@@ -42,7 +43,7 @@ pub(crate) fn check(facts: &RootfsFacts, layers: &[Layer]) -> Result<Vec<String>
     for directory in MERGED {
         let Some(found) = facts
             .entry(directory)
-            .filter(|entry| !is_merged(entry, directory))
+            .filter(|entry| **entry != Entry::Directory && !is_merged(entry, directory))
         else {
             continue;
         };

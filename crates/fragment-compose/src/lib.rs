@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`rootfs`] | what the rootfs of a bundle is: facts, nothing changed |
 //! | [`filesystem`] | which filesystems can hold an overlay's upper directory |
+//! | [`generated`] | files that a root has once and components hold in parts |
 //! | `layout` | what of the rootfs would hide the components |
 //! | [`overlay`] | layers as mount options, within what each kernel takes |
 //! | [`composition`] | the decision (needs no root, changes nothing) and its preparation |
@@ -16,6 +17,7 @@
 pub mod composition;
 pub mod error;
 pub mod filesystem;
+pub mod generated;
 pub mod kernel;
 mod layout;
 pub mod overlay;
@@ -25,6 +27,7 @@ pub mod rootfs;
 pub use composition::{Composition, Inputs, Prepared, compose};
 pub use error::ComposeError;
 pub use filesystem::Filesystem;
+pub use generated::GeneratedError;
 pub use kernel::KernelVersion;
 pub use overlay::{MountOptions, Overlay};
 pub use residue::{Residue, cleanup};

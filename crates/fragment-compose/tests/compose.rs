@@ -63,6 +63,8 @@ impl Site {
             diff_id,
             size: Size::default(),
             capabilities: std::collections::BTreeSet::new(),
+            accounts: Vec::new(),
+            cached: Vec::new(),
             reasons: vec![Reason::Core],
         });
         tree
@@ -296,12 +298,13 @@ fn special_directories_and_usr_must_be_directories() {
 }
 
 #[test]
-fn a_real_bin_that_hides_what_is_needed_is_refused_with_the_remedy() {
+fn a_bin_that_leads_elsewhere_and_hides_what_is_needed_is_refused_with_the_remedy() {
     let mut site = Site::new();
     site.core();
-    fs::create_dir(site.rootfs().join("bin")).unwrap();
+    fs::create_dir(site.rootfs().join("opt")).unwrap();
+    symlink("opt", site.rootfs().join("bin")).unwrap();
     let composition = site.compose().unwrap();
-    assert!(composition.warnings[0].starts_with("/bin of the rootfs is a directory"));
+    assert!(composition.warnings[0].starts_with("/bin of the rootfs is a symbolic link to `opt`"));
 
     let requirement = Need::Path {
         path: "/bin/sh".to_owned(),
@@ -312,33 +315,60 @@ fn a_real_bin_that_hides_what_is_needed_is_refused_with_the_remedy() {
     let message = site.compose().unwrap_err().to_string();
     assert_eq!(
         message,
-        "/bin of the rootfs is a directory and hides /bin/sh, which the components supply as /usr/bin/sh: move its content \
-         to usr/bin and make it a link (ln -s usr/bin bin)"
+        "/bin of the rootfs is a symbolic link to `opt` and hides /bin/sh, which the components supply as /usr/bin/sh: move \
+         its content to usr/bin and make it a link (ln -s usr/bin bin)"
     );
-    fs::write(site.rootfs().join("bin/sh"), "the bundle's own").unwrap();
+    fs::write(site.rootfs().join("opt/sh"), "the bundle's own").unwrap();
     assert!(site.compose().is_ok());
 
-    fs::remove_dir_all(site.rootfs().join("bin")).unwrap();
+    fs::remove_file(site.rootfs().join("bin")).unwrap();
     symlink("usr/bin", site.rootfs().join("bin")).unwrap();
     assert!(site.compose().unwrap().warnings.is_empty());
 }
 
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn a_real_lib64_without_a_loader_is_refused() {
+fn a_lib64_that_leads_to_no_loader_is_refused() {
     let mut site = Site::new();
     site.core();
-    fs::create_dir(site.rootfs().join("lib64")).unwrap();
+    // a link out of the rootfs leads to no loader, whatever the host has
+    symlink("/../lib", site.rootfs().join("lib64")).unwrap();
     let error = site.compose().unwrap_err();
     assert!(
         matches!(&error, ComposeError::Hidden { directory: "lib64", path, .. }
         if path == "/lib64/ld-linux-x86-64.so.2"),
         "{error}"
     );
-    // a link out of the rootfs leads to no loader, whatever the host has
-    fs::remove_dir(site.rootfs().join("lib64")).unwrap();
-    symlink("/../lib", site.rootfs().join("lib64")).unwrap();
-    assert!(site.compose().is_err());
+    // a directory is bridged by a generated layer
+    fs::remove_file(site.rootfs().join("lib64")).unwrap();
+    fs::create_dir(site.rootfs().join("lib64")).unwrap();
+    assert!(site.compose().is_ok());
+}
+
+#[test]
+fn a_generated_layer_lies_between_the_rootfs_and_the_components() {
+    in_private_namespace(
+        "a_generated_layer_lies_between_the_rootfs_and_the_components",
+        || {
+            let mut site = Site::new();
+            site.core();
+            write(&site.rootfs(), "bin/own", "the rootfs' own");
+            let made = site.path("generated");
+            write(&made, "etc/passwd", "root and redis");
+            fs::create_dir(made.join("bin")).unwrap();
+            symlink("../usr/bin/sh", made.join("bin/sh")).unwrap();
+            let mut composition = site.compose().unwrap();
+            composition.cover(made);
+            let prepared = composition.prepare(KernelVersion::running()).unwrap();
+            mount_prepared(&prepared.options, &site.path("merged")).unwrap();
+            assert_eq!(site.read("etc/passwd").as_deref(), Some("root and redis"));
+            assert_eq!(site.read("bin/sh").as_deref(), Some("core's sh"));
+            assert_eq!(site.read("bin/own").as_deref(), Some("the rootfs' own"));
+            unmount(&site.path("merged"));
+            drop(prepared);
+            assert_eq!(site.traces(), ["bundle/rootfs"]);
+        },
+    );
 }
 
 #[test]

@@ -157,6 +157,8 @@ pub(crate) fn layers(
             diff_id: summary.diff_id,
             size: summary.size,
             capabilities: summary.capabilities.clone(),
+            accounts: summary.accounts.clone(),
+            cached: summary.cached.clone(),
             reasons: reasons
                 .remove(index)
                 .unwrap_or_default()

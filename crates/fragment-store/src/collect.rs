@@ -9,7 +9,7 @@ use fragment_sys::lock::LockMode;
 use fragment_types::Digest;
 
 use crate::error::StoreError;
-use crate::layout::{self, BLOBS, TREES};
+use crate::layout::{self, BLOBS, GENERATED, TREES};
 use crate::lease::Lease;
 use crate::store::Store;
 use crate::writer::Writer;
@@ -23,6 +23,8 @@ pub struct Removed {
     pub blob_bytes: u64,
     /// Trees, by `diff_id`.
     pub trees: Vec<Digest>,
+    /// Generated layers.
+    pub generated: Vec<Digest>,
 }
 
 /// What has to stay.
@@ -30,10 +32,11 @@ pub struct Removed {
 struct Referenced {
     blobs: BTreeSet<String>,
     trees: BTreeSet<String>,
+    generated: BTreeSet<String>,
 }
 
 impl Store {
-    /// Removes blobs and trees that neither the index nor a lease refers to. [`Store::sweep`] first, or leases of containers
+    /// Removes blobs, trees and generated layers that neither the index nor a lease refers to. [`Store::sweep`] first, or leases of containers
     /// that are gone keep theirs.
     ///
     /// # Errors
@@ -48,6 +51,7 @@ impl Store {
         let removed = {
             let _lock = self.lock_leases(LockMode::Exclusive)?;
             self.remove_unfinished_leases()?;
+            self.remove_unfinished_generated()?;
             for lease in self.leases()? {
                 referenced.add_lease(self, &lease);
             }
@@ -71,6 +75,8 @@ impl Referenced {
     }
 
     fn add_lease(&mut self, store: &Store, lease: &Lease) {
+        self.generated
+            .extend(lease.generated.as_ref().map(Digest::hex));
         for component in &lease.components {
             self.trees.insert(component.diff_id.hex());
             // its blobs stay too, for `inspect` and repair; a component whose manifest is damaged keeps its tree all the same
@@ -92,6 +98,14 @@ impl Writer<'_> {
         for (digest, path) in unreferenced(&self.store.path(TREES), &referenced.trees)? {
             layout::rename(&path, &self.tmp(&format!("{}.tree", digest.hex())))?;
             removed.trees.push(digest);
+        }
+        let generated = self.store.path(GENERATED);
+        // a store of an earlier release has none
+        if generated.is_dir() {
+            for (digest, path) in unreferenced(&generated, &referenced.generated)? {
+                layout::rename(&path, &self.tmp(&format!("{}.generated", digest.hex())))?;
+                removed.generated.push(digest);
+            }
         }
         Ok(removed)
     }

@@ -163,6 +163,7 @@ mod tests {
             },
             requires: Requires::default(),
             conflicts: [].into(),
+            accounts: Vec::new(),
             packages: Vec::new(),
             retention_seconds: 0,
             size: Size::default(),

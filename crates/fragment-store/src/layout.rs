@@ -5,6 +5,7 @@
 //! | `oci-layout`, `index.json` | 0644 | OCI image layout; `index.json` is the truth about which components there are |
 //! | `blobs/sha256/HEX` | 0700 | OCI manifests, component manifests, layers |
 //! | `trees/HEX` | 0700 | unpacked layers, by `diff_id`; 0700 above them because trees keep the modes of set-id files |
+//! | `generated/HEX` | 0700 | layers that compositions made from trees, by the digest of what they are made from |
 //! | `catalogue` | 0644 | searched by everybody who plans |
 //! | `leases/` | 0700 | one file a container |
 //! | `tmp/` | 0700 | what the current writer has not finished |
@@ -24,17 +25,19 @@ pub(crate) const INDEX: &str = "index.json";
 pub(crate) const CATALOGUE: &str = "catalogue";
 pub(crate) const BLOBS: &str = "blobs/sha256";
 pub(crate) const TREES: &str = "trees";
+pub(crate) const GENERATED: &str = "generated";
 pub(crate) const LEASES: &str = "leases";
 pub(crate) const TMP: &str = "tmp";
 pub(crate) const LOCK: &str = "lock";
 pub(crate) const LEASE_LOCK: &str = "leases/.lock";
 
 /// Directories with their modes, parents first.
-pub(crate) const DIRECTORIES: [(&str, u32); 6] = [
+pub(crate) const DIRECTORIES: [(&str, u32); 7] = [
     ("", 0o755),
     ("blobs", 0o700),
     (BLOBS, 0o700),
     (TREES, 0o700),
+    (GENERATED, 0o700),
     (LEASES, 0o700),
     (TMP, 0o700),
 ];

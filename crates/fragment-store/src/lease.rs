@@ -64,10 +64,13 @@ pub struct Lease {
     pub holder: Holder,
     /// What it keeps.
     pub components: Vec<LeasedComponent>,
+    /// The generated layer that it keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generated: Option<Digest>,
 }
 
 impl Store {
-    /// Keeps `components` from being removed until [`Store::release`] with the same key. A lease of that key is replaced.
+    /// Keeps `components`, and the layer `generated` from them, from being removed until [`Store::release`] with the same key. A lease of that key is replaced.
     ///
     /// Waits for no writer, only for the moment in which a removal moves trees away.
     ///
@@ -78,12 +81,14 @@ impl Store {
         key: &str,
         holder: Holder,
         components: &[LeasedComponent],
+        generated: Option<Digest>,
     ) -> Result<Lease, StoreError> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let lease = Lease {
             key: key.to_owned(),
             holder,
             components: components.to_vec(),
+            generated,
         };
         let path = self.lease_path(key);
         let content = document(&lease, &path)?;

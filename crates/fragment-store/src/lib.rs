@@ -10,6 +10,7 @@ mod collect;
 mod entry;
 mod error;
 mod expected;
+mod generated;
 mod ingest;
 mod layer;
 mod layout;

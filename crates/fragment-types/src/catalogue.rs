@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use semver::Version;
 
 use crate::digest::Digest;
-use crate::manifest::{Machine, NeededSoname, PathKind, Size};
+use crate::manifest::{Account, Machine, NeededSoname, PathKind, Size};
 use crate::name::{Capability, ComponentName};
 
 /// Position of a component in one generation of a catalogue. Meaningless in any other generation.
@@ -43,6 +43,24 @@ pub struct ComponentSummary {
     pub conflicts: BTreeSet<ComponentName>,
     /// Sonames its files need from elsewhere, with symbol versions: checked against the file that the merged view shows.
     pub needs: Vec<NeededSoname>,
+    /// Users that its files belong to or its programs run as.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<Account>,
+    /// Its shared objects that the dynamic loader finds by `/etc/ld.so.cache` alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cached: Vec<CachedObject>,
+}
+
+/// A shared object in a directory that `/etc/ld.so.conf` names and the dynamic loader does not search by itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CachedObject {
+    /// The name it is needed by.
+    pub soname: String,
+    /// Absolute path of the file.
+    pub path: String,
+    /// Machine.
+    pub machine: Machine,
 }
 
 /// A component that provides a path.

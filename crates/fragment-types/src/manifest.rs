@@ -52,6 +52,9 @@ pub struct Manifest {
     /// Components that cannot be composed with it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub conflicts: BTreeSet<ComponentName>,
+    /// Users that its files belong to or its programs run as. Its `/etc/passwd` and `/etc/group` hold them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<Account>,
     /// Distribution packages its files come from.
     pub packages: Vec<Package>,
     /// How long an unused component stays loaded, in seconds.
@@ -80,6 +83,18 @@ pub struct Layer {
     pub digest: Digest,
     /// Digest of the uncompressed tar: the OCI `diff_id`. The unpacked tree is named by it.
     pub diff_id: Digest,
+}
+
+/// A user of a component, with a group of the same name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    /// Name of the user and of its group.
+    pub name: String,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
 }
 
 /// A distribution package whose files are in the component.

@@ -9,8 +9,9 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::canonical;
+use crate::catalogue::CachedObject;
 use crate::digest::Digest;
-use crate::manifest::Size;
+use crate::manifest::{Account, Size};
 use crate::name::{Capability, ComponentName};
 use crate::requirement::{Need, Requirement};
 
@@ -33,6 +34,9 @@ pub struct Plan {
     pub form: Form,
     /// Component layers, topmost first; the bundle's rootfs lies above them. Empty exactly for [`Form::Plain`].
     pub layers: Vec<Layer>,
+    /// Files made for this composition of components, in a layer between them and the rootfs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generated: Option<Generated>,
     /// Everything the entrypoint needs, with evidence.
     pub requirements: Vec<Requirement>,
     /// Capabilities the layers grant.
@@ -105,8 +109,53 @@ pub struct Layer {
     /// Capabilities it grants.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub capabilities: BTreeSet<Capability>,
+    /// Users that its files belong to or its programs run as.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<Account>,
+    /// Its shared objects that the dynamic loader finds by `/etc/ld.so.cache` alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cached: Vec<CachedObject>,
     /// Why it is there; never empty.
     pub reasons: Vec<Reason>,
+}
+
+/// Files that a root has once and components hold in parts, and directories that bridge two layouts of a root. They are made
+/// from the trees of the layers named here and from nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Generated {
+    /// Digest of `parts`: what is made of the same trees in the same way is the same.
+    pub digest: Digest,
+    /// What is made, by path.
+    pub parts: Vec<Part>,
+}
+
+/// One generated file or directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// Absolute path.
+    pub path: String,
+    /// How it is made.
+    pub kind: PartKind,
+    /// `diff_id`s of the layers it is made from, topmost first.
+    pub from: Vec<Digest>,
+}
+
+/// How a part is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum PartKind {
+    /// The union of `/etc/passwd`, `/etc/group`, `/etc/shadow` or `/etc/gshadow`, by name.
+    Accounts,
+    /// The dynamic loader's cache of these shared objects.
+    LoaderCache {
+        /// What it leads to.
+        objects: Vec<CachedObject>,
+    },
+    /// A directory of links to what the layers hold below `/usr`: the rootfs has a directory of its own here, where a merged-/usr
+    /// root has a link.
+    Links,
 }
 
 /// Why a component is in a plan.

@@ -161,12 +161,16 @@ mod tests {
             id: id.to_owned(),
             process,
         };
-        store.lease("gone", holder("gone", None), &[]).unwrap();
         store
-            .lease("begun", holder("begun", process::this()), &[])
+            .lease("gone", holder("gone", None), &[], None)
+            .unwrap();
+        store
+            .lease("begun", holder("begun", process::this()), &[], None)
             .unwrap();
         std::fs::create_dir_all(root.join(".fragment/there")).unwrap();
-        store.lease("there", holder("there", None), &[]).unwrap();
+        store
+            .lease("there", holder("there", None), &[], None)
+            .unwrap();
         assert_eq!(Library::sweep_leases(&store).unwrap(), 1);
         let left = store.leases().unwrap();
         let keys: Vec<&str> = left.iter().map(|lease| lease.key.as_str()).collect();

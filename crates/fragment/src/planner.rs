@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fragment_analysis::{Analysis, AnalysisError, AnalysisErrorKind, MergedError};
-use fragment_compose::{ComposeError, Composition, Inputs};
+use fragment_compose::{ComposeError, Composition, GeneratedError, Inputs, generated};
 use fragment_launch::{Bundle, BundleError, oci};
 use fragment_resolve::{Policy, Refusal, RefusalKind, Request, Resolution};
 use fragment_store::StoreError;
@@ -54,6 +54,9 @@ pub enum PlanError {
     /// The rootfs and the layers cannot be put together.
     #[error(transparent)]
     Compose(#[from] ComposeError),
+    /// Files that are to be made of those of several components do not fit together.
+    #[error(transparent)]
+    Generated(#[from] GeneratedError),
     /// Something has to be mounted and the container has no mount namespace to mount it in.
     #[error(
         "{components} components have to be composed, and the bundle asks for no mount namespace of its own: add {{\"type\": \"mount\"}} to linux.namespaces"
@@ -202,6 +205,7 @@ pub(crate) fn plan_and_compose(
 struct Decision {
     analysis: Analysis,
     resolution: Resolution,
+    generated: generated::Decision,
 }
 
 fn choose(
@@ -226,12 +230,15 @@ fn choose(
             PlanError::Refusal(refusal)
         }
     })?;
+    let mut made = generated::Decision::default();
     if !resolution.is_empty() {
         fragment_analysis::check_merged(root, library, &resolution.chosen, task)?;
+        made = generated::decide(root, library, &resolution.chosen, &resolution.layers)?;
     }
     Ok(Decision {
         analysis,
         resolution,
+        generated: made,
     })
 }
 
@@ -240,6 +247,7 @@ impl Decision {
         let Self {
             analysis,
             resolution,
+            generated,
         } = self;
         Plan {
             schema: fragment_types::plan::SCHEMA.to_owned(),
@@ -248,10 +256,17 @@ impl Decision {
             entry: analysis.entry,
             form,
             layers: resolution.layers,
+            generated: generated.generated,
             requirements: analysis.requirements,
             capabilities: resolution.capabilities,
             size: resolution.size,
-            warnings: [analysis.warnings, resolution.warnings, more_warnings].concat(),
+            warnings: [
+                analysis.warnings,
+                resolution.warnings,
+                generated.warnings,
+                more_warnings,
+            ]
+            .concat(),
         }
     }
 }

@@ -1,8 +1,12 @@
 //! Containers with composition: plan, lease, launch, and the way back.
 
+use std::path::PathBuf;
+
+use fragment_compose::GeneratedError;
 use fragment_launch::{Bundle, ContainerId, CreateOptions, LaunchError};
 use fragment_store::{Holder, LeasedComponent, Store, StoreError};
-use fragment_types::Plan;
+use fragment_types::plan::Generated;
+use fragment_types::{Digest, Plan};
 use serde::{Deserialize, Serialize};
 
 use crate::control::{self, Wishes};
@@ -24,6 +28,9 @@ pub enum RuntimeError {
     /// The library could not be opened, or a lease neither written nor released.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The layer of files made for this composition could not be made.
+    #[error(transparent)]
+    Generated(GeneratedError),
     /// A record that this release did not write.
     #[error("the record of container {id} holds no composition this release can read")]
     Record {
@@ -154,7 +161,7 @@ impl Runtime {
         let library = Library::open(&self.settings)?;
         let policy = control::of_bundle(&self.settings, bundle, wishes).map_err(PlanError::from)?;
         let scratch = self.launch.scratch(id);
-        let (plan, composition) =
+        let (plan, mut composition) =
             planner::plan_and_compose(&library, bundle, id.as_str(), &scratch, policy)?;
         for warning in &plan.warnings {
             tracing::warn!("{warning}");
@@ -168,7 +175,22 @@ impl Runtime {
             id: id.to_string(),
             process: process::this(),
         };
-        store.lease(&key, holder, &leased(&plan))?;
+        let generated = plan.generated.as_ref();
+        store.lease(
+            &key,
+            holder,
+            &leased(&plan),
+            generated.map(|made| made.digest),
+        )?;
+        if let Some(generated) = generated {
+            match place(store, generated) {
+                Ok(tree) => composition.cover(tree),
+                Err(error) => {
+                    store.release(&key)?;
+                    return Err(error);
+                }
+            }
+        }
         let composed = Composed {
             plan,
             store: store.root().to_owned(),
@@ -220,6 +242,15 @@ fn composed_of(
                 })
         }
     }
+}
+
+/// Where the generated layer lies, made if no container before had the same.
+fn place(store: &Store, generated: &Generated) -> Result<PathBuf, RuntimeError> {
+    store.generated(&generated.digest, |directory| {
+        let tree = |diff_id: &Digest| store.tree_path(diff_id);
+        fragment_compose::generated::layer::make(generated, &tree, directory)
+            .map_err(RuntimeError::Generated)
+    })
 }
 
 fn leased(plan: &Plan) -> Vec<LeasedComponent> {

@@ -268,12 +268,13 @@ fn something_to_compose_and_no_mount_namespace() {
 }
 
 #[test]
-fn a_real_bin_directory_beside_components() {
+fn a_bin_that_leads_elsewhere() {
     let mut scene = Scene::empty();
-    scene.bundle.directory("bin", 0o755);
+    scene.bundle.directory("opt", 0o755);
     scene
         .bundle
-        .file("bin/app", "#!/bin/sh\necho hello\n", 0o755)
+        .link("opt", "bin")
+        .file("opt/app", "#!/bin/sh\necho hello\n", 0o755)
         .args(&["/bin/app"]);
     scene.run().code(1).fails_with("/bin").fails_with("usr/bin");
 }

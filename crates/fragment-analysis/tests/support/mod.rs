@@ -49,6 +49,8 @@ impl Library {
             requires: Default::default(),
             conflicts: Default::default(),
             needs: Vec::new(),
+            accounts: Vec::new(),
+            cached: Vec::new(),
         };
         self.0.push(Component {
             summary,

@@ -57,6 +57,8 @@ pub(crate) fn component(text: &str, stored: u64) -> Component {
             requires: BTreeSet::new(),
             conflicts: BTreeSet::new(),
             needs: Vec::new(),
+            accounts: Vec::new(),
+            cached: Vec::new(),
         },
         paths: Vec::new(),
         paths_at: Vec::new(),

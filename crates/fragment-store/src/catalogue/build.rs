@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use fragment_types::catalogue::CachedObject;
 use fragment_types::manifest::{PathEntry, Soname};
 use fragment_types::{ComponentSummary, Digest, Manifest};
 
@@ -232,6 +233,34 @@ fn write_soname(value: &mut Writer<'_>, soname: &Soname) {
     value.needs(&soname.needs);
 }
 
+/// Directories that glibc's loader searches without a cache (ld.so(8), "DESCRIPTION"), on every architecture.
+const SEARCHED: [&str; 3] = [
+    "/usr/lib",
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+];
+
+/// The shared objects that are public and lie where the loader does not look by itself.
+fn cached(sonames: &[Soname]) -> Vec<CachedObject> {
+    let mut cached: Vec<_> = sonames
+        .iter()
+        .filter(|soname| {
+            let directory = soname
+                .path
+                .rsplit_once('/')
+                .map_or("", |(directory, _)| directory);
+            soname.public && !SEARCHED.contains(&directory)
+        })
+        .map(|soname| CachedObject {
+            soname: soname.soname.clone(),
+            path: soname.path.clone(),
+            machine: soname.machine,
+        })
+        .collect();
+    cached.sort();
+    cached
+}
+
 /// `requires` as declared; sonames are resolved when all components are known.
 fn summary(digest: Digest, manifest: &Manifest) -> ComponentSummary {
     ComponentSummary {
@@ -247,5 +276,7 @@ fn summary(digest: Digest, manifest: &Manifest) -> ComponentSummary {
         requires: manifest.requires.components.clone(),
         conflicts: manifest.conflicts.clone(),
         needs: manifest.requires.sonames.clone(),
+        accounts: manifest.accounts.clone(),
+        cached: cached(&manifest.provides.sonames),
     }
 }

@@ -33,6 +33,7 @@ fn manifest(component: &str) -> Manifest {
         provides: Provides::default(),
         requires: Requires::default(),
         conflicts: BTreeSet::new(),
+        accounts: Vec::new(),
         packages: Vec::new(),
         retention_seconds: 0,
         size: Size::default(),

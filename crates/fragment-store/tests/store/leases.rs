@@ -27,7 +27,7 @@ pub(crate) fn lease(
         digest,
         diff_id: artifact.manifest.layer.diff_id,
     };
-    store.lease(key, holder(key), &[component])
+    store.lease(key, holder(key), &[component], None)
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn keys_are_arbitrary_text() {
         ".lock",
     ];
     for key in keys {
-        store.lease(key, holder("x"), &[]).unwrap();
+        store.lease(key, holder("x"), &[], None).unwrap();
     }
     let mut found: Vec<_> = store
         .leases()
@@ -99,7 +99,7 @@ fn keys_are_arbitrary_text() {
 fn a_second_lease_of_a_key_replaces_the_first() {
     let place = Place::new();
     let store = place.store();
-    store.lease("box", holder("first"), &[]).unwrap();
+    store.lease("box", holder("first"), &[], None).unwrap();
     let process = Some(HolderProcess {
         pid: 7,
         start_time: 9,
@@ -108,7 +108,7 @@ fn a_second_lease_of_a_key_replaces_the_first() {
         process,
         ..holder("second")
     };
-    store.lease("box", second.clone(), &[]).unwrap();
+    store.lease("box", second.clone(), &[], None).unwrap();
     let leases = store.leases().unwrap();
     assert_eq!(leases.len(), 1);
     assert_eq!(leases[0].holder, second);
@@ -119,13 +119,13 @@ fn stale_leases_are_swept() {
     let place = Place::new();
     let store = place.store();
     for key in ["alive", "dead", "retaken"] {
-        store.lease(key, holder(key), &[]).unwrap();
+        store.lease(key, holder(key), &[], None).unwrap();
     }
     let swept = store
         .sweep(|lease| {
             if lease.key == "retaken" {
                 // a new container of that key starts while we are being asked about the old one
-                store.lease("retaken", holder("new"), &[]).unwrap();
+                store.lease("retaken", holder("new"), &[], None).unwrap();
             }
             lease.key == "alive"
         })

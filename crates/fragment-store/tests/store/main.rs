@@ -10,6 +10,7 @@ mod sample;
 
 mod crash;
 mod damage;
+mod generated;
 mod hostile;
 mod ingest;
 mod leases;

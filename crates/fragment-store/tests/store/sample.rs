@@ -133,6 +133,7 @@ pub(crate) fn manifest(component: &str) -> Manifest {
         provides: Provides::default(),
         requires: Requires::default(),
         conflicts: BTreeSet::new(),
+        accounts: Vec::new(),
         packages: Vec::new(),
         retention_seconds: 300,
         size: Size::default(),
