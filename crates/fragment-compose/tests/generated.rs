@@ -1,6 +1,6 @@
 //! What is made for a composition: the decision, and the layer.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -386,4 +386,62 @@ fn more_directories_than_can_be_bridged_are_refused() {
     }
     let error = site.decide().unwrap_err().to_string();
     assert!(error.contains("ln -s usr/lib /lib"), "{error}");
+}
+
+/// The distribution's own loader (packages libc6 and gcc), in a root that holds it, a program and its library.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn the_loader_finds_what_its_cache_names() {
+    use std::process::Command;
+
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped the_loader_finds_what_its_cache_names: chroot(8) needs root");
+        return;
+    }
+    let mut site = Site::new();
+    let root = site.directory.path().join("root");
+    for (from, to) in [
+        ("/lib64/ld-linux-x86-64.so.2", "lib64/ld-linux-x86-64.so.2"),
+        (
+            "/lib/x86_64-linux-gnu/libc.so.6",
+            "lib/x86_64-linux-gnu/libc.so.6",
+        ),
+    ] {
+        fs::create_dir_all(root.join(to).parent().unwrap()).unwrap();
+        fs::copy(from, root.join(to)).unwrap();
+    }
+    write(&root, "opt/own/own.c", "int own(void) { return 42; }\n");
+    write(
+        &root,
+        "app.c",
+        "int own(void);\nint main(void) { return own(); }\n",
+    );
+    for arguments in [
+        "-shared -fPIC -Wl,-soname,libown.so.1 -o opt/own/libown.so.1 opt/own/own.c",
+        "-o app app.c opt/own/libown.so.1",
+    ] {
+        let status = Command::new("gcc")
+            .current_dir(&root)
+            .args(arguments.split(' '))
+            .status();
+        assert!(status.unwrap().success(), "{arguments}");
+    }
+    let run = || {
+        Command::new("chroot")
+            .arg(&root)
+            .arg("/app")
+            .output()
+            .unwrap()
+    };
+    assert_eq!(run().status.code(), Some(127), "without a cache");
+    site.layer("own", &[]).cached = vec![CachedObject {
+        soname: "libown.so.1".to_owned(),
+        path: "/opt/own/libown.so.1".to_owned(),
+        machine: Machine::X86_64,
+    }];
+    let (_, made) = site.made();
+    fs::create_dir(root.join("etc")).unwrap();
+    fs::copy(made.join("etc/ld.so.cache"), root.join("etc/ld.so.cache")).unwrap();
+    let output = run();
+    assert_eq!(output.status.code(), Some(42), "{output:?}");
 }

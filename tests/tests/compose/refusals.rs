@@ -184,7 +184,7 @@ fn a_rootfs_that_is_a_link_out_stays_inside() {
 
     let mut scene = Scene::empty();
     symlink(
-        "../../../../../../../../etc/hostname",
+        "../../../../../../../../etc/login.defs",
         scene.bundle.rootfs().join("entry"),
     )
     .expect("a link");
@@ -193,7 +193,7 @@ fn a_rootfs_that_is_a_link_out_stays_inside() {
     scene
         .run()
         .code(1)
-        .fails_with("/etc/hostname")
+        .fails_with("/etc/login.defs")
         .fails_with("no such file or directory");
 }
 
@@ -276,7 +276,7 @@ fn a_bin_that_leads_elsewhere() {
         .link("opt", "bin")
         .file("opt/app", "#!/bin/sh\necho hello\n", 0o755)
         .args(&["/bin/app"]);
-    scene.run().code(1).fails_with("/bin").fails_with("usr/bin");
+    scene.run().code(1).fails_with("/opt/sh (needed by /bin)");
 }
 
 #[test]
