@@ -291,7 +291,8 @@ fn damage_to_the_library_is_named_and_mended() {
     let copy = directory.path().join("store");
     let copied = std::process::Command::new("cp")
         .arg("-a")
-        .arg(fragment::store())
+        // of a library that is reached by a link, the library and not the link
+        .arg(fragment::store().canonicalize().expect("the library"))
         .arg(&copy)
         .status()
         .expect("run cp");

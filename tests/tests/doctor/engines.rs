@@ -1,9 +1,11 @@
 //! What the engines themselves make of the snippets, where they are installed.
 
-use std::path::Path;
-use std::process::{Command, Output};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
-use fragment_tests::fragment;
+use fragment_tests::{child, fragment};
 use serde_json::Value;
 
 use super::{MadeUp, lacks};
@@ -133,14 +135,84 @@ fn dockerd_takes_daemon_json() {
         document["runtimes"]["fragment-runc"]["path"],
         runtime_path()
     );
-    if !text(&help).contains("--validate") {
-        println!(
-            "skipped: this dockerd cannot validate a configuration (--validate came with 23.0)"
+    if text(&help).contains("--validate") {
+        let mut dockerd = Command::new("/usr/sbin/dockerd");
+        dockerd.arg("--validate").arg("--config-file").arg(&file);
+        let output = output(&mut dockerd);
+        assert!(output.status.success(), "{}", text(&output));
+    } else {
+        // --validate came with 23.0: an older one is started
+        let runtimes = Dockerd::start(&machine, &file).runtimes();
+        assert_eq!(
+            runtimes["fragment-runc"]["path"],
+            runtime_path(),
+            "{runtimes:#}"
         );
-        return;
     }
-    let mut dockerd = Command::new("/usr/sbin/dockerd");
-    dockerd.arg("--validate").arg("--config-file").arg(&file);
-    let output = output(&mut dockerd);
-    assert!(output.status.success(), "{}", text(&output));
+}
+
+/// A docker daemon with directories and a socket of its own.
+struct Dockerd {
+    child: Child,
+    socket: String,
+    log: PathBuf,
+}
+
+impl Dockerd {
+    fn start(machine: &MadeUp, configuration: &Path) -> Self {
+        let place = |name: &str| machine.place(name);
+        let log = place("/log");
+        let socket = format!("unix://{}", place("/docker.sock").display());
+        let child = Command::new("/usr/sbin/dockerd")
+            .arg("--config-file")
+            .arg(configuration)
+            .arg("--data-root")
+            .arg(place("/data"))
+            .arg("--exec-root")
+            .arg(place("/exec"))
+            .arg("--pidfile")
+            .arg(place("/pid"))
+            .args(["--host", &socket, "--bridge", "none", "--iptables=false"])
+            .args(["--storage-driver", "vfs"])
+            .stdin(Stdio::null())
+            .stdout(File::create(&log).expect("create"))
+            .stderr(File::options().append(true).open(&log).expect("open"))
+            .spawn()
+            .expect("start dockerd");
+        Self { child, socket, log }
+    }
+
+    /// What it says its runtimes are, as soon as it says anything.
+    fn runtimes(&self) -> Value {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let mut docker = Command::new("/usr/bin/docker");
+            docker.args([
+                "--host",
+                &self.socket,
+                "info",
+                "--format",
+                "{{json .Runtimes}}",
+            ]);
+            let output = output(&mut docker);
+            if let Ok(runtimes @ Value::Object(_)) = serde_json::from_slice(&output.stdout) {
+                return runtimes;
+            }
+            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            assert!(Instant::now() < deadline, "{}\n{log}", text(&output));
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+impl Drop for Dockerd {
+    fn drop(&mut self) {
+        // it ends its own containerd; killed, it could not
+        let _ = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status();
+        let _ = child::wait(&mut self.child, Duration::from_secs(60));
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
