@@ -1,6 +1,6 @@
 """podman, as root and as a user without rights."""
 
 from .engine import podman
-from . import life  # noqa: F401
+from . import control, life  # noqa: F401
 
 BATTERIES = [podman]

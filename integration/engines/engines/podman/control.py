@@ -1,0 +1,34 @@
+"""What is composed, said through podman."""
+
+import pathlib
+
+from .. import control
+from .engine import podman
+
+for check in (*control.EVERYWHERE, control.an_annotation_is_stronger_than_the_image):
+    podman.check(thin=True)(check)
+
+
+@podman.check(thin=True)
+def variables_reach_the_runtime_by_conmon_env_vars(podman):
+    name = control.image(podman, "compose: auto\n")
+    file = pathlib.Path("/etc/containers/containers.conf.d/variables.conf")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text('[engine]\nconmon_env_vars = ["FRAGMENT_COMPONENTS=curl"]\n')
+    try:
+        podman.call("run", "--rm", name, *control.GLOB).ok().prints("/usr/bin/curl")
+    finally:
+        file.unlink()
+
+
+@podman.check(thin=True)
+def the_configuration_of_the_node_is_followed(podman):
+    name = control.image(podman, "compose: auto\n")
+    file = pathlib.Path("/etc/fragment/fragment.yaml")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("components: [curl]\n")
+    try:
+        podman.call("run", "--rm", name, *control.GLOB).ok().prints("/usr/bin/curl")
+    finally:
+        file.unlink()
+        file.parent.rmdir()
