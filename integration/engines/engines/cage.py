@@ -6,8 +6,10 @@ name, System V IPC of its own). `furnish` then makes the places that engines and
 users), and root is a shared mount as systemd makes it.
 """
 
+import os
 import pathlib
 import shutil
+import stat
 import subprocess
 
 from .commands import call
@@ -17,9 +19,10 @@ TENANT = "fragment-tenant"
 TENANT_ID = 12345
 CONTAINERS = "containers"
 BASE = pathlib.Path("/var/lib/engines")
+HOME = BASE / "home"
 RUNTIME_DIRECTORY = pathlib.Path(f"/run/user/{TENANT_ID}")
 ACCOUNTS = {
-    "passwd": f"{TENANT}:x:{TENANT_ID}:{TENANT_ID}::{BASE}/home:/bin/sh\n{CONTAINERS}:x:12346:12346::/nonexistent:/bin/false\n",
+    "passwd": f"{TENANT}:x:{TENANT_ID}:{TENANT_ID}::{HOME}:/bin/sh\n{CONTAINERS}:x:12346:12346::/nonexistent:/bin/false\n",
     "group": f"{TENANT}:x:{TENANT_ID}:\n{CONTAINERS}:x:12346:\n",
     "subuid": f"{TENANT}:200000:65536\n{CONTAINERS}:1000000:1048576\n",
     "subgid": f"{TENANT}:200000:65536\n{CONTAINERS}:1000000:1048576\n",
@@ -49,10 +52,17 @@ def furnish(library, binaries):
     call(["umount", hold / "library"]).ok()
     call(["umount", hold]).ok()
     accounts()
+    # conmon leaves files where it is started
+    os.chdir(BASE)
     call(["mount", "--make-rshared", "/"]).ok()
     call(["ip", "link", "set", "lo", "up"]).ok()
     pathlib.Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
-    # what else this kernel refuses to a user without rights, an administrator has allowed: ping and low ports are not ours to try
+    # for every user, as udev makes them
+    for device, minor in (("/dev/net/tun", 200), ("/dev/fuse", 229)):
+        node = BASE / f"etc/{minor}"
+        os.mknod(node, 0o666 | stat.S_IFCHR, os.makedev(10, minor))
+        node.chmod(0o666)
+        call(["mount", "--bind", node, device]).ok()
     return copies
 
 
@@ -69,11 +79,10 @@ def accounts():
     for name, lines in ACCOUNTS.items():
         with (pathlib.Path("/etc") / name).open("a") as file:
             file.write(lines)
-    home = BASE / "home"
-    home.mkdir()
+    HOME.mkdir()
     RUNTIME_DIRECTORY.mkdir(parents=True)
     RUNTIME_DIRECTORY.chmod(0o700)
-    for directory in (home, RUNTIME_DIRECTORY):
+    for directory in (HOME, RUNTIME_DIRECTORY):
         shutil.chown(directory, TENANT_ID, TENANT_ID)
 
 

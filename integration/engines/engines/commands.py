@@ -1,13 +1,16 @@
 """Commands with a time limit, on files or on a terminal."""
 
 import dataclasses
+import fcntl
 import os
 import pty
 import re
 import select
 import shlex
+import struct
 import subprocess
 import tempfile
+import termios
 import time
 
 LIMIT = 60
@@ -120,13 +123,16 @@ class Terminal:
         self.line = shlex.join(words)
         self.master, slave = pty.openpty()
         if size:
-            import fcntl, struct, termios  # noqa: E401
-            fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+            self.resize(*size)
         self.child = subprocess.Popen(
             ["setsid", "--ctty", "--wait", *words], stdin=slave, stdout=slave, stderr=slave, env=environment, **identity(user)
         )
         os.close(slave)
         self.text = ""
+
+    def resize(self, rows, columns):
+        """The kernel tells the terminal's foreground processes (SIGWINCH)."""
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def __enter__(self):
         return self
@@ -158,6 +164,12 @@ class Terminal:
 
     def send(self, text):
         os.write(self.master, text.encode())
+
+    def type(self, text):
+        """Sends a key at a time, as fingers do: engines know their detach keys only so."""
+        for key in text:
+            self.send(key)
+            time.sleep(0.2)
 
     def wait(self, limit=20):
         """The command's exit status."""

@@ -26,7 +26,8 @@ or call `docker.check(podman_life.some_check)`, and it belongs to two batteries.
 directory of its own, and `engine.unique`, a name nobody else has.
 
 A check with `thin=True` is about an image that holds the app alone. The yardstick cannot run such an image: `engine.image(NAME)` is
-the thin one for ours and the same app on a whole Debian for the yardstick, and both must do the same.
+the thin one for ours and the same app on a whole Debian for the yardstick, and both must do the same. A check with `alone=True` is
+about what ours alone can do, and the yardstick is not asked.
 
 A module `engines/NAME.py` or package `engines/NAME/` with a list `BATTERIES` is found by its name in `MODULES`.
 expected/BATTERY.list names what the yardstick itself does not pass on this machine: check, tab, reason. Nothing in it excuses ours.
@@ -54,10 +55,12 @@ class Skip(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Runtime:
-    """What an engine is told to run containers with. `path` is a copy in the cage that every user can run."""
+    """What an engine is told to run containers with. `path` is a copy in the cage that every user can run, as is `yardstick`,
+    for checks that compare what both do."""
 
     name: str
     path: pathlib.Path
+    yardstick: pathlib.Path
     ours: bool
 
 
@@ -118,6 +121,7 @@ class Engine:
 class Check:
     function: object
     thin: bool = False
+    alone: bool = False
 
     @property
     def sentence(self):
@@ -130,10 +134,10 @@ class Battery:
         self.engine = engine
         self.checks = []
 
-    def check(self, function=None, *, thin=False):
+    def check(self, function=None, *, thin=False, alone=False):
         if function is None:
-            return lambda function: self.check(function, thin=thin)
-        added = Check(function, thin)
+            return lambda function: self.check(function, thin=thin, alone=alone)
+        added = Check(function, thin, alone)
         if any(added.sentence == check.sentence for check in self.checks):
             raise ValueError(f"{self.name}: two checks are called {added.sentence!r}")
         self.checks.append(added)
@@ -200,6 +204,8 @@ def run(battery, checks, runtime, base, report):
     try:
         engine.start()
         for check in checks:
+            if check.alone and not runtime.ours:
+                continue
             verdict = judge(engine, check)
             if verdict.word == FAILED and verdict.seconds < LIMIT:
                 again = judge(engine, check)

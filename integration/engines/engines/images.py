@@ -45,6 +45,19 @@ if sys.argv[1:] == ["serve"]:
     http.server.HTTPServer(("", 8080), Handler).serve_forever()
 print(json.dumps({"hello": "from python"}))
 """
+NGINX = """daemon off;
+error_log /dev/stderr;
+pid /run/nginx.pid;
+events {}
+http {
+  access_log off;
+  server { listen 8080; root /app/html; }
+}
+"""
+REDIS = """port 6379
+save ""
+dir /app
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +85,8 @@ APPS = {
     "python": App(("/app/main.py",), {"app/main.py": PYTHON}),
     "go": App(("/app/greeter",), {"app/greeter": From("greeter")}),
     "script": App(("/app/run.sh",), {"app/run.sh": SCRIPT}),
+    "nginx": App(("/usr/sbin/nginx", "-c", "/app/nginx.conf"), {"app/nginx.conf": NGINX, "app/html/index.html": "hello from nginx\n"}),
+    "redis": App(("/usr/bin/redis-server", "/app/redis.conf"), {"app/redis.conf": REDIS}),
 }
 
 

@@ -1,6 +1,6 @@
 """podman, as root and as a user without rights."""
 
-from .engine import podman
-from . import control, life  # noqa: F401
+from . import control, execs, life, limits, network, rights, storage, thin  # noqa: F401
+from .engine import podman, rootless
 
-BATTERIES = [podman]
+BATTERIES = [podman, rootless]

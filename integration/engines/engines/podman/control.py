@@ -6,10 +6,10 @@ from .. import control
 from .engine import podman
 
 for check in (*control.EVERYWHERE, control.an_annotation_is_stronger_than_the_image):
-    podman.check(thin=True)(check)
+    podman.check(alone=True)(check)
 
 
-@podman.check(thin=True)
+@podman.check(alone=True)
 def variables_reach_the_runtime_by_conmon_env_vars(podman):
     name = control.image(podman, "compose: auto\n")
     file = pathlib.Path("/etc/containers/containers.conf.d/variables.conf")
@@ -21,7 +21,7 @@ def variables_reach_the_runtime_by_conmon_env_vars(podman):
         file.unlink()
 
 
-@podman.check(thin=True)
+@podman.check(alone=True)
 def the_configuration_of_the_node_is_followed(podman):
     name = control.image(podman, "compose: auto\n")
     file = pathlib.Path("/etc/fragment/fragment.yaml")
