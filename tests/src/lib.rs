@@ -12,6 +12,7 @@
 //! | [`child`] | waiting for processes with a deadline |
 //! | [`leftovers`] | mounts, cgroups, processes and files that mention an id |
 //! | [`console`] | the engine's end of `--console-socket` |
+//! | [`overlay`] | a rootfs that is an overlay, as engines mount it |
 //! | [`programs`] | tiny programs in several languages, compiled when first needed |
 //! | [`debian`] | a whole Debian root file system, built when first needed |
 //! | [`fragment`] | calls of the `fragment` command |
@@ -24,10 +25,12 @@ pub mod console;
 pub mod debian;
 pub mod fragment;
 pub mod leftovers;
+pub mod overlay;
 pub mod programs;
 pub mod runtime;
 pub mod scene;
 
 pub use bundle::Bundle;
+pub use overlay::Overlay;
 pub use runtime::{Call, Output, Runtime};
 pub use scene::{FOREVER, Scene, USER};

@@ -54,6 +54,22 @@ impl Scene {
         Self::with(Bundle::empty)
     }
 
+    /// A scene whose rootfs holds this machine's `program` at its own path, and nothing else.
+    ///
+    /// # Panics
+    /// When `program` is no absolute path of a file.
+    #[must_use]
+    pub fn only(program: &str, args: &[&str]) -> Self {
+        let mut scene = Self::empty();
+        let inside = program.trim_start_matches('/');
+        let parent = Path::new(inside).parent().and_then(Path::to_str);
+        scene.bundle.directory(parent.expect("a parent"), 0o755);
+        scene.bundle.copy(program, inside);
+        let words: Vec<&str> = [program].into_iter().chain(args.iter().copied()).collect();
+        scene.bundle.args(&words).writable();
+        scene
+    }
+
     /// A scene whose bundle runs a shell script.
     #[must_use]
     pub fn sh(script: &str) -> Self {

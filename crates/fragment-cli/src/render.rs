@@ -63,6 +63,10 @@ pub(crate) fn plan(plan: &Plan) -> String {
         Form::Plain => "nothing is missing: the rootfs as it is, nothing is overlaid",
         Form::Upper => "overlay, the bundle's rootfs on top",
         Form::ReadOnly => "read-only overlay, the bundle's rootfs on top",
+        Form::Replace => "overlay in the place of the engine's, with its layers on top",
+        Form::Flat => {
+            "overlay with the engine's layers on top, which stay mounted for the engine too"
+        }
         Form::Stack => {
             "overlay with a layer of its own above the bundle's rootfs; its writes go with the container"
         }

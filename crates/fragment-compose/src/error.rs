@@ -103,6 +103,37 @@ pub enum ComposeError {
         /// Why.
         source: io::Error,
     },
+    /// The kernel does not mount an overlay.
+    #[error("mount the overlay at `{}`{}", point.display(), told.as_ref().map(|told| format!(" ({told})")).unwrap_or_default())]
+    Mount {
+        /// Where it should lie.
+        point: PathBuf,
+        /// What the kernel said.
+        told: Option<String>,
+        /// Why.
+        source: io::Error,
+    },
+    /// An engine's overlay was taken away, and can be put back no more.
+    #[error(
+        "the overlay at `{}` was to be mounted with more layers, which did not work ({first}), and now the engine's own is          gone too: stop and start the container anew",
+        point.display()
+    )]
+    NotPutBack {
+        /// Where it was.
+        point: PathBuf,
+        /// What went wrong first.
+        first: String,
+        /// Why it is not there again.
+        source: Box<ComposeError>,
+    },
+    /// An overlay cannot be unmounted.
+    #[error("unmount the overlay at `{}`", point.display())]
+    Unmount {
+        /// Where it lies.
+        point: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The state directory cannot hold an upper directory.
     #[error(
         "the state directory `{}` lies on {filesystem}, which cannot hold the upper directory of an overlay: choose one \

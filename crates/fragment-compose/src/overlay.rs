@@ -10,13 +10,17 @@ use std::path::{Path, PathBuf};
 
 use crate::error::ComposeError;
 use crate::kernel::KernelVersion;
+use crate::mounting::{self, OverlayMount};
 
-/// Longest value of a mount option, in bytes.
+/// Longest value of a mount option for fsconfig(2), in bytes.
 const MAX_VALUE: usize = 255;
+/// Longest list of layers for mount(2), whose options are one page that is cut without a word: half of it, the rest is for
+/// the other options.
+const MAX_LIST: usize = 2048;
 /// Most lower layers (OVL_MAX_STACK in fs/overlayfs/params.h).
 const MAX_LOWERS: usize = 500;
 /// First kernel known to take layers one by one (`lowerdir+`).
-const LOWERDIR_PLUS: KernelVersion = KernelVersion::new(6, 8);
+pub(crate) const LOWERDIR_PLUS: KernelVersion = KernelVersion::new(6, 8);
 /// First kernel that takes `volatile`.
 const VOLATILE: KernelVersion = KernelVersion::new(5, 10);
 
@@ -36,6 +40,15 @@ const FIXED: [&str; 4] = [
     "redirect_dir=nofollow",
     "xino=off",
 ];
+
+/// What the kernel takes in a user namespace: there `redirect_dir` can only be off, which is not the same as `nofollow` to it.
+const FIXED_NESTED: [&str; 4] = ["userxattr", "index=off", "metacopy=off", "xino=off"];
+
+/// Options beside the layers for an overlay of ours, mounted by a process that is `nested` in a user namespace or not.
+pub(crate) fn fixed(nested: bool) -> Vec<String> {
+    let options = if nested { FIXED_NESTED } else { FIXED };
+    options.map(str::to_owned).into()
+}
 
 /// An overlay that is to be mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +73,46 @@ pub struct MountOptions {
     pub directory: Option<PathBuf>,
 }
 
+/// How much a mount option may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// What fsconfig(2) takes.
+    Value,
+    /// What mount(2) takes.
+    Page,
+}
+
+impl Room {
+    fn bytes(self) -> usize {
+        match self {
+            Self::Value => MAX_VALUE,
+            Self::Page => MAX_LIST,
+        }
+    }
+}
+
 impl Overlay {
+    /// The same as a mount at `point`, with `options` beside the layers.
+    pub(crate) fn mounted_at(
+        self,
+        point: &Path,
+        mut options: Vec<String>,
+        kernel: KernelVersion,
+    ) -> OverlayMount {
+        if self.throw_away && self.upper.is_some() && kernel >= VOLATILE {
+            options.push("volatile".to_owned());
+        }
+        OverlayMount {
+            point: point.to_path_buf(),
+            source: mounting::HOSTED.to_owned(),
+            lowers: self.lowers,
+            upper: self.upper,
+            work: self.work,
+            options,
+            attributes: Vec::new(),
+        }
+    }
+
     /// The options for mounting it.
     ///
     /// Short links are made in `links` where a path needs one; they have to stay until the overlay is mounted.
@@ -71,6 +123,17 @@ impl Overlay {
         &self,
         kernel: KernelVersion,
         links: &Path,
+    ) -> Result<MountOptions, ComposeError> {
+        self.options_with(&FIXED.map(str::to_owned), kernel, links, Room::Value)
+    }
+
+    /// The same with other options than those of ours beside the layers.
+    pub(crate) fn options_with(
+        &self,
+        others: &[String],
+        kernel: KernelVersion,
+        links: &Path,
+        room: Room,
     ) -> Result<MountOptions, ComposeError> {
         if self.lowers.len() > MAX_LOWERS {
             let (count, limit) = (self.lowers.len(), MAX_LOWERS);
@@ -86,12 +149,12 @@ impl Overlay {
             for lower in &self.lowers {
                 options.push(format!("lowerdir+={}", names.name(lower)?));
             }
-        } else if let Some(list) = self.whole_list() {
+        } else if let Some(list) = self.whole_list(room) {
             options.push(format!("lowerdir={list}"));
         } else {
             options.push(format!(
                 "lowerdir={}",
-                self.linked_list(kernel, &mut names)?
+                self.linked_list(kernel, &mut names, room)?
             ));
             directory = Some(links.to_path_buf());
         }
@@ -103,7 +166,7 @@ impl Overlay {
                 options.push("volatile".to_owned());
             }
         }
-        options.extend(FIXED.map(str::to_owned));
+        options.extend(others.iter().cloned());
         Ok(MountOptions {
             list: options,
             directory,
@@ -111,11 +174,11 @@ impl Overlay {
     }
 
     /// The layers' own paths as one `a:b:c`, where that fits.
-    fn whole_list(&self) -> Option<String> {
+    fn whole_list(&self, room: Room) -> Option<String> {
         let plain = self.lowers.iter().all(|path| is_plain(path));
         let paths = self.lowers.iter().map(|path| path.to_string_lossy());
         let list = paths.collect::<Vec<_>>().join(":");
-        (plain && list.len() <= MAX_VALUE).then_some(list)
+        (plain && list.len() <= room.bytes()).then_some(list)
     }
 
     /// The layers as one `a:b:c` of links, named relative to their directory.
@@ -123,14 +186,15 @@ impl Overlay {
         &self,
         kernel: KernelVersion,
         names: &mut Links<'_>,
+        room: Room,
     ) -> Result<String, ComposeError> {
         // known before any link is made: they are numbers
         let list = (0..self.lowers.len()).map(|number| number.to_string());
         let list = list.collect::<Vec<_>>().join(":");
-        if list.len() > MAX_VALUE {
+        if list.len() > room.bytes() {
             return Err(ComposeError::OptionTooLong {
                 layers: self.lowers.len(),
-                limit: MAX_VALUE,
+                limit: room.bytes(),
                 kernel,
             });
         }

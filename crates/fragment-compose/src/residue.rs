@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ComposeError;
+use crate::mounting::OverlayMount;
 
 /// Start of the name of a work directory in a bundle.
 pub const WORK_PREFIX: &str = ".fragment-work-";
 /// Name of the directory below the scratch directory that holds everything else.
 pub const SCRATCH_NAME: &str = "overlay";
 
-/// Directories that a composition makes on the host.
+/// What a composition makes or changes on the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Residue {
     /// The work directory beside a rootfs that is the upper directory.
@@ -25,6 +26,15 @@ pub struct Residue {
     /// Directory for links, and for upper and work where the rootfs is not the upper directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scratch: Option<PathBuf>,
+    /// The engine's overlay that another takes the place of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<OverlayMount>,
+    /// Where an overlay lies until the container is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosted: Option<PathBuf>,
+    /// Where the engine's overlay lies whose upper directory another one changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refreshed: Option<PathBuf>,
 }
 
 impl Residue {
@@ -121,6 +131,7 @@ mod tests {
         let residue = Residue {
             work: Some(work.clone()),
             scratch: Some(scratch.clone()),
+            ..Residue::default()
         };
         for _ in 0..2 {
             cleanup(&residue).unwrap();
@@ -141,18 +152,22 @@ mod tests {
             Residue {
                 work: Some(precious.clone()),
                 scratch: None,
+                ..Residue::default()
             },
             Residue {
                 work: None,
                 scratch: Some(precious.clone()),
+                ..Residue::default()
             },
             Residue {
                 work: Some("/".into()),
                 scratch: None,
+                ..Residue::default()
             },
             Residue {
                 work: Some(".fragment-work-relative".into()),
                 scratch: None,
+                ..Residue::default()
             },
         ] {
             assert!(cleanup(&residue).is_err(), "{residue:?}");
@@ -165,6 +180,7 @@ mod tests {
         let residue = Residue {
             work: Some("/b/.fragment-work-x".into()),
             scratch: None,
+            ..Residue::default()
         };
         let text = serde_json::to_string(&residue).unwrap();
         assert_eq!(text, r#"{"work":"/b/.fragment-work-x"}"#);

@@ -3,135 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod private;
+mod site;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use fragment_compose::{
-    ComposeError, Composition, Inputs, KernelVersion, Prepared, cleanup, compose,
-};
-use fragment_types::manifest::Size;
-use fragment_types::plan::{Form, Layer, Reason};
-use fragment_types::{ComponentName, Digest, Need};
+use fragment_compose::{ComposeError, Inputs, KernelVersion, cleanup, compose};
+use fragment_types::plan::{Form, Reason};
+use fragment_types::{Digest, Need};
 use private::{in_private_namespace, mount_overlay, mount_prepared, mount_tmpfs, unmount};
-use tempfile::TempDir;
-
-/// A bundle, component trees and a scratch directory.
-struct Site {
-    directory: TempDir,
-    layers: Vec<Layer>,
-    readonly: bool,
-    mount_targets: Vec<String>,
-}
-
-impl Site {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        for name in ["bundle/rootfs", "trees", "state", "merged"] {
-            fs::create_dir_all(directory.path().join(name)).unwrap();
-        }
-        Self {
-            directory,
-            layers: Vec::new(),
-            readonly: false,
-            mount_targets: Vec::new(),
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().canonicalize().unwrap().join(name)
-    }
-
-    fn rootfs(&self) -> PathBuf {
-        self.path("bundle/rootfs")
-    }
-
-    /// A component that holds `files`; those added first lie on top.
-    fn layer(&mut self, name: &str, files: &[(&str, &str)]) -> PathBuf {
-        let diff_id = Digest::of(name.as_bytes());
-        let tree = self.path("trees").join(diff_id.hex());
-        fs::create_dir_all(&tree).unwrap();
-        for (path, content) in files {
-            write(&tree, path, content);
-        }
-        self.layers.push(Layer {
-            name: ComponentName::new(name).unwrap(),
-            version: semver::Version::new(1, 0, 0),
-            upstream_version: "1".to_owned(),
-            digest: Digest::of(b"manifest"),
-            diff_id,
-            size: Size::default(),
-            capabilities: std::collections::BTreeSet::new(),
-            accounts: Vec::new(),
-            cached: Vec::new(),
-            reasons: vec![Reason::Core],
-        });
-        tree
-    }
-
-    fn core(&mut self) {
-        let tree = self.layer(
-            "core",
-            &[("usr/bin/sh", "core's sh"), ("etc/passwd", "root")],
-        );
-        symlink("usr/bin", tree.join("bin")).unwrap();
-        for name in ["dev", "proc", "sys"] {
-            fs::create_dir(tree.join(name)).unwrap();
-        }
-    }
-
-    fn compose_in(&self, bundle: &Path) -> Result<Composition, ComposeError> {
-        let trees = self.path("trees");
-        compose(&Inputs {
-            id: "container",
-            bundle,
-            rootfs: &self.rootfs(),
-            readonly: self.readonly,
-            layers: &self.layers,
-            tree: &|diff_id| trees.join(diff_id.hex()),
-            scratch: &self.path("state"),
-            mount_targets: &self.mount_targets,
-        })
-    }
-
-    fn compose(&self) -> Result<Composition, ComposeError> {
-        self.compose_in(&self.path("bundle"))
-    }
-
-    #[track_caller]
-    fn mount(&self) -> Prepared {
-        let prepared = self
-            .compose()
-            .unwrap()
-            .prepare(KernelVersion::running())
-            .unwrap();
-        mount_prepared(&prepared.options, &self.path("merged")).unwrap();
-        prepared
-    }
-
-    fn read(&self, path: &str) -> Option<String> {
-        fs::read_to_string(self.path("merged").join(path)).ok()
-    }
-
-    /// Everything below the bundle and the state directory.
-    fn traces(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        for base in ["bundle", "state"] {
-            for entry in fs::read_dir(self.path(base)).unwrap() {
-                found.push(format!("{base}/{}", entry.unwrap().file_name().display()));
-            }
-        }
-        found.sort();
-        found
-    }
-}
-
-fn write(tree: &Path, path: &str, content: &str) {
-    let path = tree.join(path);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, content).unwrap();
-}
+use site::{Site, on, write};
 
 #[test]
 fn without_layers_nothing_is_composed_and_nothing_looked_at() {
@@ -140,7 +22,7 @@ fn without_layers_nothing_is_composed_and_nothing_looked_at() {
     let composition = site.compose().unwrap();
     assert_eq!(composition.form, Form::Plain);
     assert!(composition.residue.is_empty());
-    let prepared = composition.prepare(KernelVersion::running()).unwrap();
+    let prepared = composition.prepare(&on(KernelVersion::running())).unwrap();
     assert!(prepared.overlay.is_none() && prepared.options.list.is_empty());
 }
 
@@ -152,7 +34,7 @@ fn deciding_changes_nothing_and_preparing_is_undone_unless_committed() {
     assert_eq!(composition.form, Form::Upper, "{:?}", composition.warnings);
     assert_eq!(site.traces(), ["bundle/rootfs"]);
 
-    let prepared = composition.prepare(KernelVersion::new(6, 8)).unwrap();
+    let prepared = composition.prepare(&on(KernelVersion::new(6, 8))).unwrap();
     let work = composition.residue.work.clone().unwrap();
     assert!(
         work.is_dir() && work.parent() == Some(&site.path("bundle")),
@@ -167,14 +49,15 @@ fn deciding_changes_nothing_and_preparing_is_undone_unless_committed() {
     assert_eq!(site.traces(), ["bundle/rootfs"]);
 
     let residue = composition
-        .prepare(KernelVersion::new(6, 8))
+        .prepare(&on(KernelVersion::new(6, 8)))
         .unwrap()
-        .commit();
+        .commit()
+        .unwrap();
     assert!(work.is_dir());
     // the same container again, as after a crash
     drop(
         composition
-            .prepare(KernelVersion::new(6, 8))
+            .prepare(&on(KernelVersion::new(6, 8)))
             .unwrap()
             .commit(),
     );
@@ -193,7 +76,9 @@ fn a_preparation_that_fails_leaves_nothing() {
     site.layer("gone", &[]);
     let composition = site.compose().unwrap();
     fs::remove_dir_all(site.path("trees").join(Digest::of(b"gone").hex())).unwrap();
-    let error = composition.prepare(KernelVersion::new(6, 8)).unwrap_err();
+    let error = composition
+        .prepare(&on(KernelVersion::new(6, 8)))
+        .unwrap_err();
     assert!(matches!(&error, ComposeError::Tree { component, .. } if component.as_str() == "gone"));
     assert_eq!(site.traces(), ["bundle/rootfs"]);
 
@@ -205,7 +90,7 @@ fn a_preparation_that_fails_leaves_nothing() {
     let error = site
         .compose()
         .unwrap()
-        .prepare(KernelVersion::new(5, 15))
+        .prepare(&on(KernelVersion::new(5, 15)))
         .unwrap_err();
     assert!(
         matches!(error, ComposeError::OptionTooLong { .. }),
@@ -224,6 +109,7 @@ fn two_containers_of_one_bundle_have_work_directories_of_their_own_and_a_warning
         id: "other/../..",
         bundle: &bundle,
         rootfs: &site.rootfs(),
+        user_namespace: false,
         readonly: false,
         layers: &site.layers,
         tree: &|diff_id| trees.join(diff_id.hex()),
@@ -236,8 +122,8 @@ fn two_containers_of_one_bundle_have_work_directories_of_their_own_and_a_warning
         second.residue.work.as_ref().unwrap().parent(),
         Some(bundle.as_path())
     );
-    let one = first.prepare(KernelVersion::new(6, 8)).unwrap();
-    let two = second.prepare(KernelVersion::new(6, 8)).unwrap();
+    let one = first.prepare(&on(KernelVersion::new(6, 8))).unwrap();
+    let two = second.prepare(&on(KernelVersion::new(6, 8))).unwrap();
     assert!(one.warnings.is_empty());
     assert!(
         two.warnings[0].contains("another container"),
@@ -286,7 +172,7 @@ fn special_directories_and_usr_must_be_directories() {
     let error = site
         .compose()
         .unwrap()
-        .prepare(KernelVersion::new(6, 8))
+        .prepare(&on(KernelVersion::new(6, 8)))
         .unwrap_err();
     assert!(
         matches!(
@@ -359,7 +245,7 @@ fn a_generated_layer_lies_between_the_rootfs_and_the_components() {
             symlink("../usr/bin/sh", made.join("bin/sh")).unwrap();
             let mut composition = site.compose().unwrap();
             composition.cover(made);
-            let prepared = composition.prepare(KernelVersion::running()).unwrap();
+            let prepared = composition.prepare(&on(KernelVersion::running())).unwrap();
             mount_prepared(&prepared.options, &site.path("merged")).unwrap();
             assert_eq!(site.read("etc/passwd").as_deref(), Some("root and redis"));
             assert_eq!(site.read("bin/sh").as_deref(), Some("core's sh"));
@@ -380,6 +266,7 @@ fn a_store_inside_the_rootfs_is_refused() {
         id: "x",
         bundle: &site.path("bundle"),
         rootfs: &site.rootfs(),
+        user_namespace: false,
         readonly: false,
         layers: &site.layers,
         tree: &|diff_id| inside.join(diff_id.hex()),
@@ -391,17 +278,13 @@ fn a_store_inside_the_rootfs_is_refused() {
 }
 
 #[test]
-fn a_bundle_that_is_its_own_rootfs_is_stacked() {
+fn a_bundle_that_is_its_own_rootfs_has_its_work_directory_beside_it() {
     let mut site = Site::new();
     site.core();
     let composition = site.compose_in(&site.rootfs()).unwrap();
-    assert_eq!(composition.form, Form::Stack);
-    assert!(
-        composition.warnings[0].contains("inside the rootfs"),
-        "{:?}",
-        composition.warnings
-    );
-    assert_eq!(composition.residue.work, None);
+    assert_eq!(composition.form, Form::Upper);
+    let work = composition.residue.work.unwrap();
+    assert_eq!(work.parent(), site.rootfs().parent());
 }
 
 #[test]
@@ -450,7 +333,7 @@ fn kernel_writes_land_in_the_rootfs_and_the_topmost_layer_wins() {
             );
 
             // the kernel left `work/work` with mode 000
-            let work = prepared.commit();
+            let work = prepared.commit().unwrap();
             assert_eq!(site.traces().len(), 2, "{:?}", site.traces());
             cleanup(&work).unwrap();
             assert_eq!(site.traces(), ["bundle/rootfs"]);
@@ -493,60 +376,29 @@ fn kernel_read_only_root_is_read_only() {
 }
 
 #[test]
-fn kernel_an_engines_overlay_and_a_mount_of_its_own_are_stacked() {
-    in_private_namespace(
-        "kernel_an_engines_overlay_and_a_mount_of_its_own_are_stacked",
-        || {
-            let mut site = Site::new();
-            site.core();
-            mount_tmpfs(&site.rootfs());
-            fs::set_permissions(site.rootfs(), fs::Permissions::from_mode(0o711)).unwrap();
-            let composition = site.compose().unwrap();
-            assert_eq!(composition.form, Form::Stack);
-            assert!(
-                composition.warnings[0].contains("a mount of its own"),
-                "{composition:?}"
-            );
-            let prepared = site.mount();
-            assert_eq!(
-                site.path("merged").metadata().unwrap().mode() & 0o777,
-                0o711
-            );
-            write(&site.path("merged"), "file", "dropped");
-            unmount(&site.path("merged"));
-            drop(prepared);
-            assert!(!site.rootfs().join("file").exists());
-            unmount(&site.rootfs());
-
-            for name in ["engine-lower", "engine-upper", "engine-work"] {
-                fs::create_dir(site.path(name)).unwrap();
-            }
-            write(&site.path("engine-lower"), "app", "the image's");
-            let engine = [
-                ("lowerdir", "engine-lower"),
-                ("upperdir", "engine-upper"),
-                ("workdir", "engine-work"),
-            ];
-            let engine = engine.map(|(key, name)| format!("{key}={}", site.path(name).display()));
-            mount_overlay(&engine, &site.rootfs()).unwrap();
-            let composition = site.compose().unwrap();
-            assert_eq!(composition.form, Form::Stack);
-            assert_eq!(composition.warnings.len(), 1, "{composition:?}");
-            assert!(
-                composition.warnings[0].contains("overlay itself"),
-                "{composition:?}"
-            );
-            let prepared = site.mount();
-            assert_eq!(site.read("app").as_deref(), Some("the image's"));
-            assert_eq!(site.read("bin/sh").as_deref(), Some("core's sh"));
-            write(&site.path("merged"), "file", "dropped");
-            unmount(&site.path("merged"));
-            drop(prepared);
-            assert!(!site.path("engine-upper/file").exists());
-            assert_eq!(site.traces(), ["bundle/rootfs"]);
-            unmount(&site.rootfs());
-        },
-    );
+fn kernel_a_mount_of_its_own_is_stacked() {
+    in_private_namespace("kernel_a_mount_of_its_own_is_stacked", || {
+        let mut site = Site::new();
+        site.core();
+        mount_tmpfs(&site.rootfs());
+        fs::set_permissions(site.rootfs(), fs::Permissions::from_mode(0o711)).unwrap();
+        let composition = site.compose().unwrap();
+        assert_eq!(composition.form, Form::Stack);
+        assert!(
+            composition.warnings[0].contains("a mount of its own"),
+            "{composition:?}"
+        );
+        let prepared = site.mount();
+        assert_eq!(
+            site.path("merged").metadata().unwrap().mode() & 0o777,
+            0o711
+        );
+        write(&site.path("merged"), "file", "dropped");
+        unmount(&site.path("merged"));
+        drop(prepared);
+        assert!(!site.rootfs().join("file").exists());
+        unmount(&site.rootfs());
+    });
 }
 
 #[test]
@@ -586,7 +438,9 @@ fn kernel_a_read_only_filesystem_is_stacked_and_scratch_must_hold_an_upper() {
             let upper = format!("upperdir={}", site.path("o-upper").display());
             let work = format!("workdir={}", site.path("o-work").display());
             mount_overlay(&[lower, upper, work], &site.path("state")).unwrap();
-            let error = composition.prepare(KernelVersion::running()).unwrap_err();
+            let error = composition
+                .prepare(&on(KernelVersion::running()))
+                .unwrap_err();
             assert!(error.to_string().contains("lies on overlayfs"), "{error}");
             unmount(&site.path("state"));
             unmount(&bundle);
@@ -627,6 +481,7 @@ fn kernel_takes_one_to_three_hundred_layers_and_long_paths() {
                 id: &"i".repeat(1024),
                 bundle: &deep.join("bundle"),
                 rootfs: &rootfs,
+                user_namespace: false,
                 readonly: false,
                 layers: &site.layers,
                 tree: &|diff_id| deep.join(diff_id.hex()),
@@ -634,7 +489,7 @@ fn kernel_takes_one_to_three_hundred_layers_and_long_paths() {
                 mount_targets: &[],
             })
             .unwrap();
-            let prepared = composition.prepare(KernelVersion::running()).unwrap();
+            let prepared = composition.prepare(&on(KernelVersion::running())).unwrap();
             mount_prepared(&prepared.options, &site.path("merged")).unwrap();
             // the links have done their work
             fs::remove_dir_all(site.path("state/overlay/l")).unwrap();
@@ -660,7 +515,7 @@ fn kernel_takes_the_list_that_older_kernels_get() {
         let prepared = site
             .compose()
             .unwrap()
-            .prepare(KernelVersion::new(6, 1))
+            .prepare(&on(KernelVersion::new(6, 1)))
             .unwrap();
         assert!(
             prepared.options.list[0].starts_with("lowerdir="),

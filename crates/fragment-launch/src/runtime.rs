@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fragment_cgroup::{Resources, in_user_namespace};
-use fragment_compose::Composition;
+use fragment_compose::{Composition, Route};
 use libcontainer::oci_spec::runtime::{
     LinuxMemoryPolicy, LinuxPersonality, LinuxSeccomp, Process, Spec,
 };
@@ -290,7 +290,8 @@ impl Runtime {
         let resources = Resources::of(cgroup::resources(&bundle.spec))?;
         // nothing to make: the bundle is complete
         let composition = composition.filter(|composition| !composition.residue.is_empty());
-        let derived = Derived::new(bundle, &place.mount_point(), composition.is_some())?;
+        let moved = composition.is_some_and(|composition| composition.route == Route::Inside);
+        let derived = Derived::new(bundle, &place.mount_point(), moved)?;
         let cgroup = (cgroup, resources);
         let mut creation = Creation::reserve(place, bundle, options, derived, cgroup, extra)?;
         let seccomp = linux.and_then(|linux| linux.seccomp().clone());

@@ -55,6 +55,7 @@ impl Store {
             for lease in self.leases()? {
                 referenced.add_lease(self, &lease);
             }
+            referenced.add_mounts();
             writer.move_away(&referenced)?
         };
         writer.empty_tmp()?;
@@ -74,6 +75,12 @@ impl Referenced {
         Ok(())
     }
 
+    /// An engine unmounts the root of a container some time after the container, and its lease, are gone.
+    fn add_mounts(&mut self) {
+        let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+        self.trees.extend(trees_in(&table));
+    }
+
     fn add_lease(&mut self, store: &Store, lease: &Lease) {
         self.generated
             .extend(lease.generated.as_ref().map(Digest::hex));
@@ -83,6 +90,19 @@ impl Referenced {
             let _ = self.add_component(store, &component.digest);
         }
     }
+}
+
+/// Names of trees in a mount table: overlays of engines name them as layers, `…/trees/HEX`.
+fn trees_in(table: &[u8]) -> impl Iterator<Item = String> {
+    let text = String::from_utf8_lossy(table).into_owned();
+    let names: Vec<_> = text
+        .split("/trees/")
+        .skip(1)
+        .filter_map(|rest| rest.get(..64))
+        .filter(|name| name.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        .map(str::to_owned)
+        .collect();
+    names.into_iter()
 }
 
 impl Writer<'_> {
@@ -128,4 +148,20 @@ fn unreferenced(
     }
     found.sort();
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::trees_in;
+
+    #[test]
+    fn layers_of_mounted_overlays_are_found() {
+        let one = "a".repeat(64);
+        let two = "0".repeat(64);
+        let table = format!(
+            "1 2 0:3 / /m rw - overlay o rw,lowerdir+=/l/X,lowerdir+=/s/trees/{one},lowerdir+=/s/trees/{two}/x\n\
+             1 2 0:3 / /m rw - ext4 /s/trees/short rw\n"
+        );
+        assert_eq!(trees_in(table.as_bytes()).collect::<Vec<_>>(), [one, two]);
+    }
 }

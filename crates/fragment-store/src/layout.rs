@@ -13,6 +13,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -98,6 +99,33 @@ pub(crate) fn write_new(
         file.sync_all().map_err(StoreError::sync(path))?;
     }
     Ok(())
+}
+
+/// Writes a file that has no name before it is whole (open(2), O_TMPFILE): a process that is killed leaves nothing. One of that
+/// name is replaced. Whether it was written: not every file system can.
+pub(crate) fn write_nameless(path: &Path, mode: u32, content: &[u8]) -> Result<bool, StoreError> {
+    use rustix::fs::{AtFlags, CWD, Mode};
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let mut file = match rustix::fs::open(directory, flags, Mode::from_raw_mode(0o600)) {
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR) => return Ok(false),
+        other => File::from(other.map_err(StoreError::create(path))?),
+    };
+    file.write_all(content)
+        .and_then(|()| file.set_permissions(Permissions::from_mode(mode)))
+        .map_err(StoreError::write(path))?;
+    let name = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let link = || rustix::fs::linkat(CWD, name.as_str(), CWD, path, AtFlags::SYMLINK_FOLLOW);
+    link()
+        .or_else(|errno| {
+            if errno != rustix::io::Errno::EXIST {
+                return Err(errno);
+            }
+            rustix::fs::unlink(path)?;
+            link()
+        })
+        .map_err(StoreError::create(path))?;
+    Ok(true)
 }
 
 /// rename(2).

@@ -83,7 +83,6 @@ impl Store {
         components: &[LeasedComponent],
         generated: Option<Digest>,
     ) -> Result<Lease, StoreError> {
-        static COUNTER: AtomicU64 = AtomicU64::new(0);
         let lease = Lease {
             key: key.to_owned(),
             holder,
@@ -102,28 +101,37 @@ impl Store {
                 diff_id: gone.diff_id,
             });
         }
+        // not flushed to disk: no container outlives the power failure that would lose it (see `read_lease`)
+        if !layout::write_nameless(&path, 0o600, &content)? {
+            self.write_by_rename(&path, &content)?;
+        }
+        drop(lock);
+        Ok(lease)
+    }
+
+    /// Writes a lease under another name first: where file systems know no files without a name. Killed in between, it leaves
+    /// that name to [`Store::remove_unfinished_leases`].
+    fn write_by_rename(&self, path: &Path, content: &[u8]) -> Result<(), StoreError> {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let unfinished = self
             .path(LEASES)
             .join(format!("{UNFINISHED}{}-{number}", std::process::id()));
-        // not flushed to disk: no container outlives the power failure that would lose it (see `read_lease`)
-        let written = match layout::write_new(&unfinished, 0o600, &content, false) {
+        let written = match layout::write_new(&unfinished, 0o600, content, false) {
             // left by a killed process that had our id
             Err(StoreError::Create { source, .. })
                 if source.kind() == io::ErrorKind::AlreadyExists =>
             {
                 fs::remove_file(&unfinished).map_err(StoreError::remove(&unfinished))?;
-                layout::write_new(&unfinished, 0o600, &content, false)
+                layout::write_new(&unfinished, 0o600, content, false)
             }
             other => other,
         };
         written
-            .and_then(|()| layout::rename(&unfinished, &path))
+            .and_then(|()| layout::rename(&unfinished, path))
             .inspect_err(|_| {
                 let _ = fs::remove_file(&unfinished);
-            })?;
-        drop(lock);
-        Ok(lease)
+            })
     }
 
     /// Ends a lease; whether there was one.

@@ -86,8 +86,11 @@ pub enum Form {
     Upper,
     /// Read-only overlay whose topmost lower directory is the bundle's rootfs.
     ReadOnly,
-    /// Overlay above the bundle's rootfs with an upper of its own, dropped with the container: the rootfs' filesystem
-    /// cannot be an upper directory.
+    /// Overlay in the place of the engine's own, with its layers and its upper directory: the engine sees every write.
+    Replace,
+    /// Overlay with the layers and the upper directory of the engine's own, which stays mounted: it is in use elsewhere.
+    Flat,
+    /// Overlay above the bundle's rootfs with an upper of its own: the rootfs' filesystem cannot be an upper directory.
     Stack,
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fragment_analysis::{Analysis, AnalysisError, AnalysisErrorKind, MergedError};
-use fragment_compose::{ComposeError, Composition, GeneratedError, Inputs, generated};
+use fragment_compose::{ComposeError, Composition, GeneratedError, Inputs, Route, generated};
 use fragment_launch::{Bundle, BundleError, oci};
 use fragment_resolve::{Policy, Refusal, RefusalKind, Request, Resolution};
 use fragment_store::StoreError;
@@ -65,9 +65,9 @@ pub enum PlanError {
         /// How many.
         components: usize,
     },
-    /// The same for a user namespace, whose root may not read the store.
+    /// The same for the user namespace of a user who is not root: the layers are mounted before it is entered.
     #[error(
-        "{components} components have to be composed, and composition in a user namespace is not supported in this release: remove the user namespace or add what is missing to the bundle"
+        "{components} components have to be composed, and composition in a user namespace needs root, be it of another user namespace (as in `podman unshare`): remove the user namespace or add what is missing to the bundle"
     )]
     UserNamespace {
         /// How many.
@@ -171,13 +171,6 @@ pub(crate) fn plan_and_compose(
         &task.path_directories(),
     );
     let decision = choose(library, &root, &task, analysis, policy)?;
-    let components = decision.resolution.layers.len();
-    if components > 0 && !subject::has_own_mount_namespace(spec) {
-        return Err(PlanError::NoMountNamespace { components });
-    }
-    if components > 0 && subject::has_user_namespace(spec) {
-        return Err(PlanError::UserNamespace { components });
-    }
     let composition = fragment_compose::compose(&Inputs {
         id,
         bundle: &bundle.dir,
@@ -187,6 +180,7 @@ pub(crate) fn plan_and_compose(
             .as_ref()
             .and_then(oci::Root::readonly)
             .unwrap_or(false),
+        user_namespace: subject::has_user_namespace(spec),
         layers: &decision.resolution.layers,
         tree: &|diff_id: &Digest| {
             library
@@ -197,8 +191,27 @@ pub(crate) fn plan_and_compose(
         scratch,
         mount_targets: &subject::mount_targets(spec),
     })?;
+    check_namespaces(spec, &composition, decision.resolution.layers.len())?;
     let plan = decision.into_plan(library, composition.form, composition.warnings.clone());
     Ok((plan, composition))
+}
+
+/// Whether the overlay can be mounted where the composition wants it.
+fn check_namespaces(
+    spec: &oci::Spec,
+    composition: &Composition,
+    components: usize,
+) -> Result<(), PlanError> {
+    if components == 0 || composition.route == Route::InPlace {
+        return Ok(());
+    }
+    if !subject::has_own_mount_namespace(spec) {
+        return Err(PlanError::NoMountNamespace { components });
+    }
+    if subject::has_user_namespace(spec) && !rustix::process::geteuid().is_root() {
+        return Err(PlanError::UserNamespace { components });
+    }
+    Ok(())
 }
 
 /// What is needed, and what supplies it.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fragment_compose::GeneratedError;
+use fragment_compose::{GeneratedError, KernelVersion};
 use fragment_launch::{Bundle, ContainerId, CreateOptions, LaunchError};
 use fragment_store::{Holder, LeasedComponent, Store, StoreError};
 use fragment_types::plan::Generated;
@@ -158,6 +158,7 @@ impl Runtime {
         if self.launch.exists(id) {
             return Err(LaunchError::Exists { id: id.to_string() }.into());
         }
+        self.reclaim(bundle, id)?;
         let library = Library::open(&self.settings)?;
         let policy = control::of_bundle(&self.settings, bundle, wishes).map_err(PlanError::from)?;
         let scratch = self.launch.scratch(id);
@@ -208,6 +209,19 @@ impl Runtime {
             }
             error.into()
         })
+    }
+
+    /// An engine may start a container again on a root that it has not unmounted since, on which the components of the last
+    /// time lie: what is missing is asked of the engine's own.
+    fn reclaim(&self, bundle: &Bundle, id: &ContainerId) -> Result<(), RuntimeError> {
+        let Some(rootfs) = bundle.rootfs() else {
+            return Ok(());
+        };
+        let links = self.launch.root().join(format!(".links-{id}"));
+        let again = fragment_compose::reclaim(&rootfs, KernelVersion::running(), &links);
+        again
+            .map(drop)
+            .map_err(|error| PlanError::from(error).into())
     }
 
     fn release(&self, id: &ContainerId) -> Result<(), RuntimeError> {

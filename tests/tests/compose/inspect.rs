@@ -3,8 +3,6 @@
 use fragment_tests::{Scene, fragment};
 use serde_json::Value;
 
-use crate::programs::only;
-
 fn inspected(arguments: &[&str]) -> Value {
     let call = fragment::call(&["inspect", "--json"]).args(arguments);
     call.output().ok().json()
@@ -12,9 +10,9 @@ fn inspected(arguments: &[&str]) -> Value {
 
 #[test]
 fn components_with_digest_evidence_and_who_else_holds_them() {
-    let first = only("/usr/bin/sleep", &["1000"]);
+    let first = Scene::only("/usr/bin/sleep", &["1000"]);
     first.up();
-    let second = only("/usr/bin/sleep", &["1000"]);
+    let second = Scene::only("/usr/bin/sleep", &["1000"]);
     second.up();
     let found = inspected(&[&first.id]);
     assert_eq!(found["status"], "running");
@@ -47,7 +45,7 @@ fn components_with_digest_evidence_and_who_else_holds_them() {
 
 #[test]
 fn a_stopped_container_by_the_beginning_of_its_name() {
-    let scene = only("/usr/bin/true", &[]);
+    let scene = Scene::only("/usr/bin/true", &[]);
     scene.up().stopped();
     let beginning = &scene.id[..scene.id.len() - 1];
     let output = fragment::call(&["inspect", beginning]).output();

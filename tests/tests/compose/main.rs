@@ -4,6 +4,7 @@
 
 mod base;
 mod control;
+mod engine_overlay;
 mod inspect;
 mod plans;
 mod programs;

@@ -1,32 +1,14 @@
 //! Real programs run from bundles that hold nothing else.
 
 use std::fs;
-use std::path::Path;
 
 use fragment_tests::Scene;
 use fragment_tests::programs::Program;
 use serde_json::json;
 
-/// A scene whose rootfs holds this machine's `program` at its own path, and nothing else.
-pub(crate) fn only(program: &str, args: &[&str]) -> Scene {
-    let mut scene = Scene::empty();
-    let inside = program.trim_start_matches('/');
-    scene.bundle.directory(
-        Path::new(inside)
-            .parent()
-            .and_then(Path::to_str)
-            .expect("a parent"),
-        0o755,
-    );
-    scene.bundle.copy(program, inside);
-    let words: Vec<&str> = [program].into_iter().chain(args.iter().copied()).collect();
-    scene.bundle.args(&words).writable();
-    scene
-}
-
 #[test]
 fn bash_with_a_pipeline() {
-    let scene = only(
+    let scene = Scene::only(
         "/usr/bin/bash",
         &[
             "-c",
@@ -38,14 +20,14 @@ fn bash_with_a_pipeline() {
 
 #[test]
 fn getent_passwd() {
-    let scene = only("/usr/bin/getent", &["passwd", "root"]);
+    let scene = Scene::only("/usr/bin/getent", &["passwd", "root"]);
     let output = scene.run();
     output.ok().says("root:x:0:0:");
 }
 
 #[test]
 fn date_in_another_time_zone() {
-    let mut scene = only("/usr/bin/date", &["-d", "@1782907200", "+%H:%M %Z"]);
+    let mut scene = Scene::only("/usr/bin/date", &["-d", "@1782907200", "+%H:%M %Z"]);
     scene.bundle.edit(|spec| {
         spec["process"]["env"]
             .as_array_mut()
@@ -63,14 +45,14 @@ fn openssl_verifies_a_root_of_the_ca_bundle() {
         .map(|entry| entry.expect("an entry").path())
         .collect();
     roots.sort();
-    let mut scene = only("/usr/bin/openssl", &["verify", "/root.crt"]);
+    let mut scene = Scene::only("/usr/bin/openssl", &["verify", "/root.crt"]);
     scene.bundle.copy(&roots[0], "root.crt");
     scene.run().ok().stdout("/root.crt: OK\n");
 }
 
 #[test]
 fn openssl_refuses_a_certificate_nobody_signed() {
-    let mut scene = only("/usr/bin/openssl", &["verify", "/own.pem"]);
+    let mut scene = Scene::only("/usr/bin/openssl", &["verify", "/own.pem"]);
     let made = std::process::Command::new("openssl")
         .args([
             "req",
@@ -159,7 +141,7 @@ fn a_python_script_with_native_modules_and_data() {
 
 #[test]
 fn writes_land_in_the_rootfs_of_the_bundle() {
-    let mut scene = only(
+    let mut scene = Scene::only(
         "/usr/bin/bash",
         &["-c", "echo new > /srv-file && echo changed >> /etc/passwd"],
     );
@@ -180,7 +162,7 @@ fn writes_land_in_the_rootfs_of_the_bundle() {
 
 #[test]
 fn a_read_only_root_is_composed_and_stays_read_only() {
-    let mut scene = only("/usr/bin/bash", &["-c", "echo x > /file; echo $?"]);
+    let mut scene = Scene::only("/usr/bin/bash", &["-c", "echo x > /file; echo $?"]);
     scene
         .bundle
         .edit(|spec| spec["root"]["readonly"] = true.into());
@@ -191,7 +173,7 @@ fn a_read_only_root_is_composed_and_stays_read_only() {
 
 #[test]
 fn exec_sees_the_composed_root() {
-    let mut scene = only("/usr/bin/bash", &["-c", fragment_tests::FOREVER]);
+    let mut scene = Scene::only("/usr/bin/bash", &["-c", fragment_tests::FOREVER]);
     scene.bundle.expect("rootfs");
     scene.up().ready();
     scene
@@ -207,9 +189,9 @@ fn exec_sees_the_composed_root() {
 
 #[test]
 fn two_containers_share_one_tree() {
-    let mut scene = only("/usr/bin/bash", &["-c", fragment_tests::FOREVER]);
+    let mut scene = Scene::only("/usr/bin/bash", &["-c", fragment_tests::FOREVER]);
     scene.bundle.expect("rootfs");
-    let mut other = only("/usr/bin/bash", &["-c", fragment_tests::FOREVER]);
+    let mut other = Scene::only("/usr/bin/bash", &["-c", fragment_tests::FOREVER]);
     other.bundle.expect("rootfs");
     scene.up().ready();
     other.up().ready();

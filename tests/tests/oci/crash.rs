@@ -11,7 +11,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use fragment_tests::{Call, Output, Scene, child};
+use fragment_tests::{Call, Output, Overlay, Scene, child};
 use serde_json::json;
 
 /// System calls after which something is different outside of the process.
@@ -183,6 +183,17 @@ fn killed_at_every_step(
     prepare: impl Fn(),
     call: impl Fn() -> Call,
 ) {
+    killed_and_cleaned(scene, extent, prepare, call, || scene.delete());
+}
+
+/// The same with more to do than `delete --force`.
+fn killed_and_cleaned(
+    scene: &Scene,
+    extent: Extent,
+    prepare: impl Fn(),
+    call: impl Fn() -> Call,
+    clean: impl Fn(),
+) {
     if scene.runtime.is_runc() {
         println!(
             "skipped under runc: 1.1 forgets the cgroups of what was killed before it wrote its state"
@@ -195,7 +206,7 @@ fn killed_at_every_step(
         .within(&strace(&format!("-o {}", log.display())))
         .output()
         .ok();
-    scene.delete();
+    clean();
     scene.nothing_left();
     let steps = steps(&calls(&log, false)[0].1, extent);
     assert!(steps.len() > 3, "{steps:?}");
@@ -209,12 +220,13 @@ fn killed_at_every_step(
             .within(&strace(&inject))
             .limit(Duration::from_secs(60))
             .output();
-        scene.delete();
+        clean();
         check(scene, step, &output, "after delete --force");
     }
     println!("killed at {} steps", steps.len());
+    prepare();
     scene.create().ok();
-    scene.delete();
+    clean();
 }
 
 /// Kills children of the runtime at every step that only they take: the runtime has to notice, say so and leave nothing.
@@ -284,6 +296,23 @@ fn create_with_a_listener(extent: Extent) {
         }
     });
     killed_at_every_step(&scene, extent, || {}, || scene.create_call(&[]));
+}
+
+fn create_on_an_engines_overlay(extent: Extent) {
+    let scene = Scene::only("/usr/bin/sleep", &["1000"]);
+    let overlay = Overlay::below(&scene);
+    let clean = || {
+        scene.delete();
+        // of a container that has come to be the engine unmounts ours; of any other it finds its own
+        let mounts = overlay.mounts();
+        assert!(
+            mounts == ["overlay"] || mounts == ["fragment:1"],
+            "{mounts:?}"
+        );
+        overlay.down();
+    };
+    let create = || scene.create_call(&[]);
+    killed_and_cleaned(&scene, extent, || overlay.up(), create, clean);
 }
 
 fn run(extent: Extent) {
@@ -417,6 +446,8 @@ macro_rules! tests {
 tests! {
     a_create_killed_at_every_change, a_create_killed_at_every_call_of_all: create;
     a_rootless_create_killed_at_every_change, a_rootless_create_killed_at_every_call_of_all: create_rootless;
+    a_create_on_an_engines_overlay_killed_at_every_change,
+        a_create_on_an_engines_overlay_killed_at_every_call_of_all: create_on_an_engines_overlay;
     a_create_with_a_listener_killed_at_every_change, a_create_with_a_listener_killed_at_every_call_of_all:
         create_with_a_listener;
     a_run_killed_at_every_change, a_run_killed_at_every_call_of_all: run;

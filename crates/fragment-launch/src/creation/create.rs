@@ -1,10 +1,11 @@
 //! One container's creation, from the reserved name to the process that waits for the start.
 
 use std::fs::{self, File};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use fragment_cgroup::{Cgroup, CgroupError, Resources};
-use fragment_compose::{Composition, KernelVersion, Prepared, Residue};
+use fragment_cgroup::{Cgroup, CgroupError, Resources, in_user_namespace};
+use fragment_compose::{Composition, KernelVersion, Prepared, Residue, Route, Site};
 use fragment_sys::lock::FileLock;
 use libcgroups::common::EntranceSet;
 use libcontainer::container::builder::ContainerBuilder;
@@ -97,8 +98,15 @@ impl Creation {
         }
         self.place.save(&self.record)?;
         self.make_cgroup().map_err(LaunchError::ApplyCgroup)?;
+        let user = self.derived.joined_user_namespace()?;
+        if let Some(linux) = self.derived.spec.linux_mut() {
+            self.user_namespace = user_namespace::arrange(linux, &self.derived.process)?;
+        }
+        let user = self.user_namespace.as_ref().or(user.as_ref());
+        self.derived.open(user)?;
         if let Some(composition) = composition {
-            self.compose(composition)?;
+            let prepared = compose(&self.place, composition, user)?;
+            self.take_overlay(composition.route, prepared);
         }
         if let Some(rootfs) = self.derived.shared_root.clone() {
             self.bind_root(&rootfs)?;
@@ -110,10 +118,6 @@ impl Creation {
             personality: linux.and_then(|linux| linux.personality().clone()),
             memory_policy: linux.and_then(|linux| linux.memory_policy().clone()),
         };
-        if let Some(linux) = self.derived.spec.linux_mut() {
-            self.user_namespace = user_namespace::arrange(linux, &self.derived.process)?;
-        }
-        self.derived.open(self.user_namespace.as_ref())?;
         self.joined = Joined::take_from(&mut self.derived.spec)?;
         let directory = self.directory();
         write_json(&directory.join("config.json"), &self.derived.spec)?;
@@ -140,17 +144,15 @@ impl Creation {
         }
     }
 
-    fn compose(&mut self, composition: &Composition) -> Result<(), LaunchError> {
-        let mount_point = self.place.mount_point();
-        fs::create_dir(&mount_point).map_err(LaunchError::io("create", mount_point))?;
-        let mut prepared = composition.prepare(KernelVersion::running())?;
+    fn take_overlay(&mut self, route: Route, mut prepared: Prepared) {
         for warning in &prepared.warnings {
             tracing::warn!("{warning}");
         }
-        self.derived
-            .overlay(std::mem::take(&mut prepared.options.list));
+        if route == Route::Inside {
+            self.derived
+                .overlay(std::mem::take(&mut prepared.options.list));
+        }
         self.prepared = Some(prepared);
-        Ok(())
     }
 
     /// Puts the root where it and all that is mounted on it can be told from mounts of others (see [`Place::remove`]).
@@ -183,8 +185,8 @@ impl Creation {
         limited.map_err(LaunchError::ApplyCgroup)?;
         self.reach(Stage::Created, pid)?;
         if let Some(prepared) = self.prepared.take() {
-            // the record names it; delete removes it
-            let _ = prepared.commit();
+            // the record names what stays; delete removes it
+            prepared.commit()?;
         }
         self.lock = None;
         Ok(pid)
@@ -307,6 +309,24 @@ impl Creation {
         let process = self.derived.process.clone();
         FragmentExecutor::new(process, self.seccomp.clone(), keyring, Some(init))
     }
+}
+
+/// Carries the composition out, as far as that is not left to the container.
+fn compose(
+    place: &Place,
+    composition: &Composition,
+    user: Option<&File>,
+) -> Result<Prepared, LaunchError> {
+    if composition.route == Route::Inside {
+        let mount_point = place.mount_point();
+        fs::create_dir(&mount_point).map_err(LaunchError::io("create", mount_point))?;
+    }
+    let site = Site {
+        kernel: KernelVersion::running(),
+        identities: user.map(AsFd::as_fd),
+        nested: in_user_namespace(),
+    };
+    Ok(composition.prepare(&site)?)
 }
 
 impl Drop for Creation {

@@ -8,7 +8,7 @@ use crate::creation::hook;
 use crate::error::LaunchError;
 use crate::lifecycle::signal::SignalNumber;
 use crate::records::id::ContainerId;
-use crate::records::record::{Place, Record};
+use crate::records::record::{Place, Record, Stage};
 use crate::records::state::{Status, settled_status};
 use crate::runtime::Runtime;
 
@@ -67,6 +67,11 @@ impl Runtime {
         // an exec that is under way needs no lock: its process is put into this cgroup or ends (see crate::joining::admission)
         remove_cgroup(&record)?;
         hook::run_poststop(&record);
+        if record.stage == Stage::Creating {
+            // an engine that is told of no container expects its root as it left it
+            fragment_compose::give_back(&record.residue)?;
+        }
+        fragment_compose::uncover(&record.residue)?;
         fragment_compose::cleanup(&record.residue)?;
         place.remove()?;
         Ok(Some(record.extra))

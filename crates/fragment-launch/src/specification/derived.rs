@@ -85,12 +85,6 @@ pub enum DeriveError {
         path = .0.display()
     )]
     JoinedMountNamespace(PathBuf),
-    /// Something has to be composed in a user namespace.
-    #[error(
-        "the bundle lacks files and its specification asks for a user namespace, in which the component library (owned by \
-         root, mode 0700) cannot be mounted yet; drop the user namespace or provide a complete rootfs"
-    )]
-    UserNamespace,
     /// A bind mount of nothing.
     #[error("config.json: mount {destination} is a bind mount without source", destination = .destination.display())]
     BindSource {
@@ -164,7 +158,7 @@ pub(crate) struct Derived {
 
 impl Derived {
     /// Checks the caller's specification and derives libcontainer's. `mount_point` is the directory that becomes the root
-    /// when an overlay will be mounted (`composed`), or when the container has no mount namespace of its own: the mounts that
+    /// when an overlay will be mounted there (`composed`), or when the container has no mount namespace of its own: the mounts that
     /// libcontainer makes on the root are then all below a directory of ours, where they can be found and removed.
     pub(crate) fn new(
         bundle: &Bundle,
@@ -243,11 +237,7 @@ impl Derived {
     /// Opens the sources of mounts and devices that are left to our executor, with the rights and in the namespaces of this
     /// process; the descriptors reach it through clone(2). `user`: the container's user namespace, made or to be joined.
     pub(crate) fn open(&mut self, user: Option<&File>) -> Result<(), LaunchError> {
-        let joined = match (user, self.joined_user_namespace()) {
-            (None, Some(path)) => Some(File::open(&path).map_err(LaunchError::io("open", path))?),
-            _ => None,
-        };
-        let user = user.or(joined.as_ref()).map(AsFd::as_fd);
+        let user = user.map(AsFd::as_fd);
         let after = &mut self.after_mounts;
         let dev = after.dev.iter_mut().filter_map(|dev| dev.bind.as_mut());
         for mount in dev.chain(&mut after.deferred) {
@@ -261,10 +251,16 @@ impl Derived {
         Ok(())
     }
 
-    fn joined_user_namespace(&self) -> Option<PathBuf> {
-        let mut namespaces = self.spec.linux().as_ref()?.namespaces().iter().flatten();
-        let user = namespaces.find(|namespace| namespace.typ() == LinuxNamespaceType::User)?;
-        user.path().clone()
+    /// The user namespace that the container is to join, if any.
+    pub(crate) fn joined_user_namespace(&self) -> Result<Option<File>, LaunchError> {
+        let linux = self.spec.linux().iter();
+        let mut namespaces = linux
+            .filter_map(|linux| linux.namespaces().as_ref())
+            .flatten();
+        let user = namespaces.find(|namespace| namespace.typ() == LinuxNamespaceType::User);
+        let path = user.and_then(|namespace| namespace.path().clone());
+        path.map(|path| File::open(&path).map_err(LaunchError::io("open", path)))
+            .transpose()
     }
 
     /// Puts an overlay with these options where the container's root will be: the first mount, so that every other lands
@@ -466,7 +462,6 @@ fn check_composable(linux: &Linux) -> Result<(), DeriveError> {
             (LinuxNamespaceType::Mount, Some(path)) => {
                 mount_namespace = Err(DeriveError::JoinedMountNamespace(path.clone()));
             }
-            (LinuxNamespaceType::User, _) => return Err(DeriveError::UserNamespace),
             _ => {}
         }
     }
@@ -507,16 +502,11 @@ mod tests {
     }
 
     #[test]
-    fn an_overlay_in_a_joined_mount_namespace_or_a_user_namespace_is_refused() {
+    fn an_overlay_in_a_joined_mount_namespace_is_refused() {
         let (_dir, joined) = bundle(r#"[{"type":"mount","path":"/proc/1/ns/mnt"}]"#);
         assert!(matches!(
             derive(&joined, true),
             Err(DeriveError::JoinedMountNamespace(_))
-        ));
-        let (_dir, user) = bundle(r#"[{"type":"mount"},{"type":"user","path":"/proc/1/ns/user"}]"#);
-        assert!(matches!(
-            derive(&user, true),
-            Err(DeriveError::UserNamespace)
         ));
     }
 
