@@ -1,8 +1,9 @@
 //! What a root has once and components hold in parts, and rootfs of another layout than the components'.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use fragment_tests::{Scene, cache, fragment};
 use serde_json::{Value, json};
@@ -277,4 +278,87 @@ fn a_base_of_files_is_there() {
         "core",
     );
     scene.run().ok().stdout("../proc/self/mounts\n");
+}
+
+/// A store of its own with the trees of the library: what a killed maker leaves must not meet other tests.
+fn store_of_links(directory: &Path) -> PathBuf {
+    let copy = directory.join("store");
+    let copied = Command::new("cp")
+        .args(["-a", "--link"])
+        .arg(fragment::store().join("."))
+        .arg(&copy)
+        .status();
+    assert!(copied.expect("run cp").success());
+    for name in ["generated", "leases"] {
+        // the first is not there before the first composition that needs it
+        let _ = fs::remove_dir_all(copy.join(name));
+    }
+    fs::create_dir(copy.join("leases")).expect("a directory for leases");
+    copy
+}
+
+/// Names of generated layers, those half-made in front.
+fn layers_in(store: &Path) -> Vec<String> {
+    let entries = fs::read_dir(store.join("generated")).into_iter().flatten();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.expect("an entry").file_name().display().to_string())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_create_killed_at_any_step_leaves_no_half_of_a_generated_layer() {
+    assert!(
+        Path::new("/usr/bin/strace").exists(),
+        "strace is missing: hack/setup test installs it"
+    );
+    let scene = script("grep -c . /etc/passwd\n", "redis");
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = store_of_links(directory.path());
+    let whole = generated(&plan(&scene))
+        .file_name()
+        .map(PathBuf::from)
+        .expect("a name");
+    let (mut steps, mut halves) = (0, 0);
+    for call in ["mkdir", "fchmod", "chmod", "fsync", "rename", "flock"] {
+        for number in 1.. {
+            let _ = fs::remove_dir_all(store.join("generated"));
+            let inject = format!("-e trace={call} -e inject={call}:signal=KILL:when={number}");
+            let output = scene
+                .create_call(&[])
+                .env("FRAGMENT_STORE", &store)
+                .within(&format!("exec strace -qq -o /dev/null {inject} \"$@\""))
+                .limit(Duration::from_secs(60))
+                .output();
+            scene
+                .call(["delete", "--force", &scene.id])
+                .env("FRAGMENT_STORE", &store)
+                .output();
+            let left = layers_in(&store);
+            halves += left.iter().filter(|name| name.starts_with('.')).count();
+            if left.iter().any(|name| !name.starts_with('.')) {
+                let passwd = store.join("generated").join(&whole).join("etc/passwd");
+                let text = fs::read_to_string(passwd).expect("a whole layer");
+                assert_eq!(text.lines().count(), 19, "{call} {number}: {output}");
+            }
+            // whatever was left, the next one works and takes it away
+            scene
+                .run_call(&[])
+                .env("FRAGMENT_STORE", &store)
+                .output()
+                .ok()
+                .stdout("19\n");
+            assert_eq!(
+                layers_in(&store),
+                [whole.display().to_string()],
+                "{call} {number}"
+            );
+            if output.status.success() {
+                break;
+            }
+            steps += 1;
+        }
+    }
+    assert!(steps > 10 && halves > 3, "{steps} steps, {halves} halves");
 }
