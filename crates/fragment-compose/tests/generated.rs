@@ -210,6 +210,21 @@ fn lists_of_several_layers_are_united() {
 }
 
 #[test]
+fn passwords_are_united_too() {
+    let site = Site::with_redis();
+    let (core, redis) = (Digest::of(b"core"), Digest::of(b"redis"));
+    write(&site.tree(&core), "etc/shadow", "root:*:1:0:99999:7:::\n");
+    write(&site.tree(&redis), "etc/shadow", "redis:!:1::::::\n");
+    write(&site.tree(&redis), "etc/gshadow", "redis:!::\n");
+    let (paths, made) = site.made();
+    assert_eq!(paths, ["/etc/passwd", "/etc/group", "/etc/shadow"]);
+    assert_eq!(
+        fs::read_to_string(made.join("etc/shadow")).unwrap(),
+        "root:*:1:0:99999:7:::\nredis:!:1::::::\n"
+    );
+}
+
+#[test]
 fn what_is_made_depends_on_the_layers_it_is_made_from_alone() {
     let site = Site::with_redis();
     let first = site.decide().unwrap().generated.unwrap();

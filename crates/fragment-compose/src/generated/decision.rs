@@ -11,8 +11,10 @@ use super::{GeneratedError, accounts, loader};
 
 /// Changes when the same parts are made in another way.
 const FORMAT: u32 = 1;
-/// Lists of users and groups (passwd(5), group(5), shadow(5), gshadow(5)).
-const LISTS: [&str; 4] = ["/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow"];
+/// Lists of users and groups (passwd(5), group(5)).
+const LISTS: [&str; 2] = ["/etc/passwd", "/etc/group"];
+/// Their passwords (shadow(5), gshadow(5)): looked for only where several layers have users.
+const SHADOWS: [&str; 2] = ["/etc/shadow", "/etc/gshadow"];
 /// Directories that a merged-/usr root has as links into `/usr`.
 const MERGED: [&str; 4] = ["/bin", "/sbin", "/lib", "/lib64"];
 /// Most entries of a directory of the rootfs that are looked at.
@@ -55,10 +57,7 @@ pub fn decide(
         layers,
     };
     let mut decision = Decision::default();
-    let mut parts = Vec::new();
-    for path in LISTS {
-        parts.extend(view.list(path)?);
-    }
+    let mut parts = view.lists()?;
     decision.warnings.extend(view.hidden_accounts());
     match view.loader_cache() {
         Some(Ok(part)) => parts.push(part),
@@ -104,17 +103,30 @@ impl View<'_> {
             .collect())
     }
 
-    /// A list that more than one layer holds, unless the rootfs has one, which would hide it.
-    fn list(&self, path: &str) -> Result<Option<Part>, CatalogueError> {
-        let from = self.holders(path, PathKind::File)?;
-        if from.len() < 2 || self.holds(path) {
-            return Ok(None);
+    /// The lists that more than one layer holds, but those that the rootfs has: they would be hidden.
+    fn lists(&self) -> Result<Vec<Part>, CatalogueError> {
+        let mut parts = Vec::new();
+        let mut several = false;
+        for paths in [LISTS, SHADOWS] {
+            for path in paths {
+                let from = self.holders(path, PathKind::File)?;
+                if from.len() < 2 {
+                    continue;
+                }
+                several = true;
+                if !self.holds(path) {
+                    parts.push(Part {
+                        path: path.to_owned(),
+                        kind: PartKind::Accounts,
+                        from,
+                    });
+                }
+            }
+            if !several {
+                break;
+            }
         }
-        Ok(Some(Part {
-            path: path.to_owned(),
-            kind: PartKind::Accounts,
-            from,
-        }))
+        Ok(parts)
     }
 
     /// Users of components that the rootfs' own list lacks, or has with another number.
