@@ -1,5 +1,8 @@
 //! A tar reader that trusts nothing: ustar, GNU long names and the pax records that only name things.
 //!
+//! Components hold files, directories and links. Layers of images (OCI image-spec, `layer.md`) also hold whiteouts, devices,
+//! fifos, absolute names and extended attributes: those are read for [`Archive::of_image`] alone.
+//!
 //! Formats: POSIX.1-2017 `pax`, "ustar Interchange Format" and "pax Extended Header"; GNU tar manual, "Basic Tar Format".
 //! Anything that two readers could understand differently is an error: sizes given twice, sparse files, global headers,
 //! content on links, data after the end.
@@ -8,19 +11,32 @@ use std::io::{self, Read};
 
 use tar::{EntryType, Header};
 
-use crate::entry::{Entry, Kind, MAX_PATH, Refusal, normal_path, text};
+use crate::entry::{Entry, Kind, MAX_PATH, Refusal, image_path, normal_path, text};
 use crate::layer::LayerError;
 
 const BLOCK: usize = 512;
 /// Most bytes of one pax header: a long name and a long target, and some times.
 const MAX_PAX: u64 = 16 * 1024;
+/// The same in images, whose attributes hold access control lists and signatures (xattr(7): 64 KiB each).
+const MAX_IMAGE_PAX: u64 = 256 * 1024;
 /// Most zero bytes after the end mark: writers pad to a record, by default 20 blocks.
 const MAX_PADDING: u64 = 1 << 20;
 /// Pax records that describe what we do not keep.
 const IGNORED_PAX: [&str; 5] = ["atime", "ctime", "uname", "gname", "comment"];
 
+/// What an archive may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    /// A component's layer.
+    Component,
+    /// A layer of any image.
+    Image,
+}
+
 /// Reads the entries of an archive one after the other.
-pub(crate) struct Archive<R> {
+#[derive(Debug)]
+pub struct Archive<R> {
+    dialect: Dialect,
     source: R,
     /// Content bytes of the current entry that were not read yet.
     left: u64,
@@ -39,11 +55,23 @@ struct Extension {
     uid: Option<u64>,
     gid: Option<u64>,
     mtime: Option<i64>,
+    xattrs: Vec<(String, Vec<u8>)>,
 }
 
 impl<R: Read> Archive<R> {
+    /// An archive of a component.
     pub(crate) fn new(source: R) -> Self {
+        Self::with(source, Dialect::Component)
+    }
+
+    /// An uncompressed layer of any image.
+    pub fn of_image(source: R) -> Self {
+        Self::with(source, Dialect::Image)
+    }
+
+    fn with(source: R, dialect: Dialect) -> Self {
         Self {
+            dialect,
             source,
             left: 0,
             padding: 0,
@@ -52,7 +80,10 @@ impl<R: Read> Archive<R> {
     }
 
     /// The next entry; `None` after the end mark, when everything has been read.
-    pub(crate) fn next_entry(&mut self) -> Result<Option<Entry>, LayerError> {
+    ///
+    /// # Errors
+    /// [`LayerError`] for what cannot be read or is refused.
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, LayerError> {
         let mut extension = Extension::default();
         loop {
             self.skip_rest()?;
@@ -67,13 +98,18 @@ impl<R: Read> Archive<R> {
                     extension.target = Some(self.long_text(&header)?);
                 }
                 EntryType::XHeader => self.pax(&header, &mut extension)?,
+                // git and others write a comment there; it says nothing of a file
+                EntryType::XGlobalHeader if self.dialect == Dialect::Image => {}
                 _ => return self.entry(&header, extension).map(Some),
             }
         }
     }
 
     /// Reads content of the current entry; 0 at its end.
-    pub(crate) fn read_content(&mut self, buffer: &mut [u8]) -> Result<usize, LayerError> {
+    ///
+    /// # Errors
+    /// When the archive cannot be read or ends before the content does.
+    pub fn read_content(&mut self, buffer: &mut [u8]) -> Result<usize, LayerError> {
         let limit = usize::try_from(self.left)
             .unwrap_or(usize::MAX)
             .min(buffer.len());
@@ -185,13 +221,16 @@ impl<R: Read> Archive<R> {
         if header.as_ustar().is_none() {
             return Err(self.malformed("pax extension in an archive of another format"));
         }
-        let content = self.extension(MAX_PAX)?;
+        let content = self.extension(match self.dialect {
+            Dialect::Component => MAX_PAX,
+            Dialect::Image => MAX_IMAGE_PAX,
+        })?;
         let mut rest = content.as_slice();
         while !rest.is_empty() {
             let (record, after) =
                 pax_record(rest).ok_or_else(|| self.malformed("pax record is malformed"))?;
             rest = after;
-            extension.apply(record).map_err(|refusal| {
+            extension.apply(record, self.dialect).map_err(|refusal| {
                 let name = header.path_bytes();
                 LayerError::entry(extension.path.as_deref().unwrap_or(&name), refusal)
             })?;
@@ -204,17 +243,31 @@ impl<R: Read> Archive<R> {
             .path
             .clone()
             .unwrap_or_else(|| header.path_bytes().into_owned());
-        typed(header, &name, extension, self.left)
+        typed(header, &name, extension, self.left, self.dialect)
             .map_err(|refusal| LayerError::entry(&name, refusal))
     }
 }
 
 /// The typed entry of a header, its extensions and the size of its content.
-fn typed(header: &Header, name: &[u8], extension: Extension, left: u64) -> Result<Entry, Refusal> {
+fn typed(
+    header: &Header,
+    name: &[u8],
+    extension: Extension,
+    left: u64,
+    dialect: Dialect,
+) -> Result<Entry, Refusal> {
     if extension.size.is_some_and(|size| size != left) {
         return Err(Refusal::Content);
     }
-    let path = normal_path(name)?;
+    let is_image = dialect == Dialect::Image;
+    let normal = |name: &[u8]| {
+        if is_image {
+            image_path(name)
+        } else {
+            normal_path(name)
+        }
+    };
+    let path = normal(name)?;
     let target = || {
         extension
             .target
@@ -230,8 +283,14 @@ fn typed(header: &Header, name: &[u8], extension: Extension, left: u64) -> Resul
             target: text(&target())?.to_owned(),
         },
         EntryType::Link => Kind::HardLink {
-            target: normal_path(&target()).map_err(|_| Refusal::LinkTarget)?,
+            target: normal(&target()).map_err(|_| Refusal::LinkTarget)?,
         },
+        kind @ (EntryType::Char | EntryType::Block | EntryType::Fifo) if is_image => {
+            Kind::Special {
+                kind: char::from(kind.as_byte()),
+                device: device(header),
+            }
+        }
         other => return Err(Refusal::Kind(char::from(other.as_byte()))),
     };
     if left > 0 && !matches!(kind, Kind::File { .. }) {
@@ -251,7 +310,14 @@ fn typed(header: &Header, name: &[u8], extension: Extension, left: u64) -> Resul
                 .and_then(|mtime| i64::try_from(mtime).ok())
                 .ok_or(Refusal::Text)?,
         },
+        xattrs: extension.xattrs,
     })
+}
+
+/// Major and minor number; nothing where the header has none.
+fn device(header: &Header) -> (u32, u32) {
+    let number = |number: io::Result<Option<u32>>| number.ok().flatten().unwrap_or(0);
+    (number(header.device_major()), number(header.device_minor()))
 }
 
 fn owner(extended: Option<u64>, header: io::Result<u64>) -> Result<u32, Refusal> {
@@ -264,7 +330,7 @@ fn owner(extended: Option<u64>, header: io::Result<u64>) -> Result<u32, Refusal>
 }
 
 impl Extension {
-    fn apply(&mut self, (key, value): PaxRecord<'_>) -> Result<(), Refusal> {
+    fn apply(&mut self, (key, value): PaxRecord<'_>, dialect: Dialect) -> Result<(), Refusal> {
         let unclear = || Refusal::Pax(key.to_owned());
         let text = || std::str::from_utf8(value).map_err(|_| unclear());
         let number = || text()?.parse().map_err(|_| unclear());
@@ -284,7 +350,13 @@ impl Extension {
                 let xattr = ["SCHILY.xattr.", "LIBARCHIVE.xattr."]
                     .iter()
                     .find_map(|prefix| key.strip_prefix(prefix));
-                return Err(xattr.map_or_else(unclear, |name| Refusal::Xattr(name.to_owned())));
+                match xattr {
+                    Some(name) if dialect == Dialect::Image => {
+                        self.xattrs.push((name.to_owned(), value.to_owned()));
+                    }
+                    Some(name) => return Err(Refusal::Xattr(name.to_owned())),
+                    None => return Err(unclear()),
+                }
             }
         }
         Ok(())
@@ -543,6 +615,29 @@ mod tests {
         ] {
             assert_eq!(refusal(&parts), expected, "{what}");
         }
+    }
+
+    #[test]
+    fn what_images_hold_is_read_for_images_only() {
+        let parts = [
+            raw(EntryType::XGlobalHeader, b"x", b"18 comment=abcdef\n"),
+            pax(&[("SCHILY.xattr.security.capability", "\u{1}\0")]),
+            raw(EntryType::Regular, b"/usr/bin/ping", b""),
+            raw(EntryType::Char, b"dev/null", b""),
+            raw(EntryType::Regular, b"etc/.wh.motd", b""),
+        ];
+        assert!(read(&parts).is_err());
+        let bytes = [parts.concat(), vec![0; 1024]].concat();
+        let mut archive = Archive::of_image(bytes.as_slice());
+        let mut entries = Vec::new();
+        while let Some(entry) = archive.next_entry().unwrap() {
+            entries.push(entry);
+        }
+        let paths: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
+        assert_eq!(paths, ["usr/bin/ping", "dev/null", "etc/.wh.motd"]);
+        let capability = ("security.capability".to_owned(), vec![1, 0]);
+        assert_eq!(entries[0].xattrs, [capability]);
+        assert!(matches!(entries[1].kind, Kind::Special { kind: '3', .. }));
     }
 
     #[test]

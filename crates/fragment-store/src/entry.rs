@@ -92,31 +92,49 @@ pub enum Refusal {
 
 /// One entry of an archive, its name checked and normalised.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// Path relative to the root of the tree, without leading or trailing `/`; empty for the root itself.
-    pub(crate) path: String,
-    pub(crate) kind: Kind,
+    pub path: String,
+    /// What it is.
+    pub kind: Kind,
     /// Permission bits (12 bits).
-    pub(crate) mode: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
     /// Modification time in seconds since the epoch.
-    pub(crate) mtime: i64,
+    pub mtime: i64,
+    /// Extended attributes, in images only.
+    pub xattrs: Vec<(String, Vec<u8>)>,
 }
 
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// Directory.
     Directory,
+    /// Regular file.
     File {
+        /// Bytes of content.
         size: u64,
     },
+    /// Symbolic link.
     Symlink {
+        /// Target as written.
         target: String,
     },
-    /// Target normalised like a path.
+    /// Another name of a file.
     HardLink {
+        /// Normalised like a path.
         target: String,
+    },
+    /// A device or fifo, in images only.
+    Special {
+        /// Type flag of the header: 3 a character device, 4 a block device, 6 a fifo.
+        kind: char,
+        /// Major and minor number.
+        device: (u32, u32),
     },
 }
 
@@ -145,6 +163,36 @@ pub(crate) fn normal_path(name: &[u8]) -> Result<String, Refusal> {
     Ok(name.to_owned())
 }
 
+/// The same in a layer of an image: absolute names are taken as relative to the root, and whiteouts are names like others.
+pub(crate) fn image_path(name: &[u8]) -> Result<String, Refusal> {
+    let name = text(name)?.trim_start_matches('/');
+    match normal_path(if name.is_empty() {
+        b"./"
+    } else {
+        name.as_bytes()
+    }) {
+        Err(Refusal::Whiteout) => {}
+        other => return other,
+    }
+    let plain = name.strip_prefix("./").unwrap_or(name);
+    let (parent, whiteout) = plain.rsplit_once('/').unwrap_or(("", plain));
+    let hidden = whiteout.strip_prefix(WHITEOUT).unwrap_or_default();
+    // a name of its own below a clean parent; `.wh..wh..opq` marks the parent
+    if hidden.is_empty() || matches!(hidden, "." | "..") || whiteout.len() > MAX_NAME {
+        return Err(Refusal::Dots);
+    }
+    let parent = if parent.is_empty() {
+        String::new()
+    } else {
+        normal_path(parent.as_bytes())?
+    };
+    Ok(if parent.is_empty() {
+        whiteout.to_owned()
+    } else {
+        format!("{parent}/{whiteout}")
+    })
+}
+
 /// Text of an archive that is no longer than a path.
 pub(crate) fn text(bytes: &[u8]) -> Result<&str, Refusal> {
     if bytes.len() > MAX_PATH {
@@ -171,7 +219,7 @@ pub(crate) fn file_name(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{Refusal, normal_path, parent};
+    use super::{Refusal, image_path, normal_path, parent};
 
     #[test]
     fn names_are_normalised_or_refused() {
@@ -212,6 +260,32 @@ mod tests {
             assert_eq!(normal_path(name.as_bytes()), Err(refusal), "{name}");
         }
         assert_eq!(normal_path(b"\xff"), Err(Refusal::Text));
+    }
+
+    #[test]
+    fn names_of_images_may_be_absolute_and_whiteouts() {
+        for (name, normal) in [
+            ("/", ""),
+            ("/usr/bin/", "usr/bin"),
+            ("./etc/.wh.passwd", "etc/.wh.passwd"),
+            (".wh.x", ".wh.x"),
+            ("/etc/.wh..wh..opq", "etc/.wh..wh..opq"),
+        ] {
+            assert_eq!(image_path(name.as_bytes()).as_deref(), Ok(normal), "{name}");
+        }
+        for name in [
+            "../x",
+            "/../x",
+            "a/../b",
+            ".wh.",
+            ".wh..",
+            ".wh...",
+            "../.wh.x",
+            "a/.wh.b/c",
+            "a//.wh.x",
+        ] {
+            assert!(image_path(name.as_bytes()).is_err(), "{name}");
+        }
     }
 
     #[test]

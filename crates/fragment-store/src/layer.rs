@@ -92,8 +92,10 @@ impl LayerError {
 
 /// How a blob is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Compression {
+pub enum Compression {
+    /// RFC 8878.
     Zstd,
+    /// RFC 1952.
     Gzip,
 }
 
@@ -103,7 +105,10 @@ const WINDOW_LOG_MAX: u32 = 27;
 
 impl Compression {
     /// By the magic numbers of RFC 8878 (zstd) and RFC 1952 (gzip). Leaves the file at its start.
-    pub(crate) fn of(blob: &mut File) -> Result<Self, LayerError> {
+    ///
+    /// # Errors
+    /// [`LayerError::Compression`] for anything else.
+    pub fn of(blob: &mut File) -> Result<Self, LayerError> {
         let mut magic = [0; 4];
         blob.seek(SeekFrom::Start(0)).map_err(LayerError::Read)?;
         let read = blob.take(4).read(&mut magic).map_err(LayerError::Read)?;
@@ -116,7 +121,10 @@ impl Compression {
     }
 
     /// The uncompressed archive.
-    pub(crate) fn reader(self, blob: File) -> Result<Box<dyn Read>, LayerError> {
+    ///
+    /// # Errors
+    /// When the decoder cannot be set up.
+    pub fn reader(self, blob: File) -> Result<Box<dyn Read>, LayerError> {
         let blob = BufReader::with_capacity(1 << 17, blob);
         Ok(match self {
             Self::Zstd => {
@@ -132,20 +140,23 @@ impl Compression {
 }
 
 /// Digests what is read through it.
-pub(crate) struct Hashing<R> {
+#[derive(Debug)]
+pub struct Hashing<R> {
     source: R,
     hasher: Sha256,
 }
 
 impl<R: Read> Hashing<R> {
-    pub(crate) fn new(source: R) -> Self {
+    /// A digest of what will be read from `source`.
+    pub fn new(source: R) -> Self {
         Self {
             source,
             hasher: Sha256::new(),
         }
     }
 
-    pub(crate) fn digest(self) -> Digest {
+    /// The digest of everything that was read.
+    pub fn digest(self) -> Digest {
         Digest::from_bytes(self.hasher.finalize().into())
     }
 }

@@ -22,12 +22,13 @@ mod unpack;
 mod verify;
 mod writer;
 
+pub use archive::Archive;
 pub use catalogue::{MappedCatalogue, Unresolved, UnresolvedNeed};
 pub use collect::Removed;
-pub use entry::Refusal;
+pub use entry::{Entry, Kind, Refusal};
 pub use error::StoreError;
 pub use ingest::Artifact;
-pub use layer::LayerError;
+pub use layer::{Compression, Hashing, LayerError};
 pub use lease::{Holder, HolderProcess, Lease, LeasedComponent};
 pub use store::Store;
 pub use verify::{ComponentReport, Finding, Progress, VerifyReport};

@@ -50,6 +50,9 @@ pub(crate) fn unpack(
             }
             Kind::Symlink { target } => tree.make_symlink(&entry, target)?,
             Kind::HardLink { target } => tree.make_link(&entry, target)?,
+            Kind::Special { kind, .. } => {
+                return Err(LayerError::entry(&entry.path, Refusal::Kind(*kind)));
+            }
         }
         made.insert(entry.path.clone());
         if entry.kind == Kind::Directory {
@@ -109,6 +112,7 @@ impl Entry {
             uid: 0,
             gid: 0,
             mtime: 0,
+            xattrs: Vec::new(),
         }
     }
 }
@@ -146,6 +150,7 @@ fn check<'m>(
         Kind::Symlink { .. } => (PathKind::Symlink, false),
         // its mode is that of the file it is a link to
         Kind::HardLink { .. } => (PathKind::File, false),
+        Kind::Special { kind, .. } => return Err(Refusal::Kind(*kind)),
     };
     if listed.kind != kind {
         return Err(Refusal::KindDiffers);
