@@ -40,6 +40,9 @@ enum Command {
     Inspect(commands::inspect::Arguments),
     /// Check kernel, library and engines, and tell engines of the runtime
     Doctor(commands::doctor::Arguments),
+    /// Make images thin
+    #[command(subcommand)]
+    Image(commands::image::Command),
     /// Build and inspect the component library
     #[command(subcommand)]
     Library(commands::library::Command),
@@ -75,6 +78,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Plan(arguments) => commands::plan::run(&settings, &arguments),
         Command::Explain(arguments) => commands::explain::run(&settings, &arguments),
         Command::Inspect(arguments) => commands::inspect::run(&settings, &arguments),
+        Command::Image(command) => commands::image::run(&settings, command),
         Command::Library(command) => commands::library::run(&settings, command),
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod doctor;
 pub(crate) mod explain;
+pub(crate) mod image;
 pub(crate) mod inspect;
 pub(crate) mod library;
 pub(crate) mod plan;
