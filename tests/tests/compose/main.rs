@@ -5,6 +5,7 @@
 mod base;
 mod control;
 mod engine_overlay;
+mod image;
 mod inspect;
 mod plans;
 mod programs;
