@@ -1,6 +1,7 @@
 //! Namespaces, host name, sysctl, network.
 
 use std::fs;
+use std::path::Path;
 
 use fragment_tests::{Call, Scene, child, leftovers};
 use serde_json::json;
@@ -75,6 +76,37 @@ fn a_pid_namespace_with_a_path_is_joined() {
         .ok()
         .stdout(&format!("{}\nnot first\n", link.display()));
     assert_eq!(scene.status(), "running");
+    scene.delete();
+}
+
+#[test]
+fn a_process_number_that_nobody_has_outside_finds_its_cgroup() {
+    // libcontainer looks the number it has inside up in the runtime's /proc
+    let mut scene = Scene::sleeper();
+    scene.bundle.capabilities(&["CAP_SYS_ADMIN"]);
+    scene
+        .bundle
+        .edit(|spec| spec["linux"]["readonlyPaths"] = json!([]));
+    scene.up();
+    let highest = fs::read_to_string("/proc/sys/kernel/pid_max").unwrap();
+    let nobodys = (300..highest.trim().parse::<u32>().unwrap() - 1000)
+        .rev()
+        .find(|pid| (0..20).all(|more| !Path::new(&format!("/proc/{}", pid + more)).exists()))
+        .unwrap();
+    let script = format!("echo {nobodys} >/proc/sys/kernel/ns_last_pid");
+    scene
+        .call(["exec", &scene.id, "sh", "-c", &script])
+        .output()
+        .ok();
+    let (id, mut bundle) = scene.another("joined");
+    bundle.sh("cat /sys/fs/cgroup/memory/cgroup.procs /sys/fs/cgroup/cgroup.procs 2>/dev/null | grep -qx $$ && test $$ -gt 299 && echo found");
+    bundle.namespace(json!({ "type": "pid", "path": format!("/proc/{}/ns/pid", scene.pid()) }));
+    let output = scene
+        .call(["run", "--bundle"])
+        .args([bundle.path()])
+        .args([&id])
+        .output();
+    output.ok().stdout("found\n");
     scene.delete();
 }
 

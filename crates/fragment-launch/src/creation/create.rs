@@ -16,6 +16,7 @@ use rustix::mount::MountPropagationFlags;
 
 use crate::creation::capture;
 use crate::creation::cgroup;
+use crate::creation::cgroup_mounts;
 use crate::creation::hook;
 use crate::creation::joined::Joined;
 use crate::creation::user_namespace;
@@ -119,6 +120,7 @@ impl Creation {
             memory_policy: linux.and_then(|linux| linux.memory_policy().clone()),
         };
         self.joined = Joined::take_from(&mut self.derived.spec)?;
+        cgroup_mounts::resolve(&mut self.derived.spec, &self.record.cgroup);
         let directory = self.directory();
         write_json(&directory.join("config.json"), &self.derived.spec)?;
         original.save(&self.place)?;

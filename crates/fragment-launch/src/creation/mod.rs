@@ -2,6 +2,7 @@
 
 pub(crate) mod capture;
 pub(crate) mod cgroup;
+pub(crate) mod cgroup_mounts;
 pub(crate) mod create;
 pub(crate) mod diagnosis;
 pub mod hook;
