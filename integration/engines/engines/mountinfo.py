@@ -7,7 +7,8 @@ def normal(text):
     """The lines of a mountinfo without what differs between two runs of one runtime: numbers, and names of containers and snapshots.
 
     Of two flags that can make a mount read-only, the mount's own is compared and the file system's is not; and runc
-    leaves the directory of v1's hierarchies writable where the configuration wants it read-only."""
+    leaves the directory of v1's hierarchies writable where the configuration wants it read-only. The hierarchies come in any
+    order."""
     lines = []
     for line in text.splitlines():
         fields, _, kind = line.partition(" - ")
@@ -18,4 +19,5 @@ def normal(text):
             kind = re.sub(r" r[ow](,|$)", r" #\1", kind)
         line = " ".join([root, place, options, *propagation, "-", kind])
         lines.append(re.sub(r"[0-9a-f]{64}|/l/[0-9A-Z]{26}|(master|shared):\d+|(?<=/snapshots/)\d+|[a-z-]+-\d+(?= /sys/fs/cgroup)", "#", line))
-    return lines
+    hierarchies = iter(sorted(line for line in lines if " - cgroup " in line))
+    return [next(hierarchies) if " - cgroup " in line else line for line in lines]

@@ -53,7 +53,8 @@ def stop_asks_first(cri):
 
 @cri.check
 def stop_kills_what_does_not_hear(cri):
-    container = cri.pod().start("sh", "-c", "trap '' TERM; while :; do sleep 0.1; done")
+    container = cri.pod().start("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done")
+    until(lambda: "ready" in container.log(), "the trap")
     container.ask("StopContainer", timeout=1)
     status = container.status()
     expect((status["exit_code"], status["reason"]), (137, "Error"), "end")
@@ -148,7 +149,7 @@ def many_execs_one_after_the_other(cri):
     container = cri.pod().start("sleep", "1000")
     for number in range(20):
         expect(container.exec("echo", str(number)), f"{number}\n", "exec")
-    expect(len(container.exec("ps").splitlines()), 3, "heading, sleep and ps")
+    expect(len(container.exec("ps").splitlines()), 4, "heading, pause, sleep and ps")
 
 
 @cri.check

@@ -93,7 +93,8 @@ class Cri(Containerd):
         super().stop_daemon()
 
     # the client is a process that every start of the daemon makes anew
-    allowed = (*Containerd.allowed, r"^processes: \d+ \S*/grpc/bin/python ")
+    # and a parent of a pod's cgroup is its maker's
+    allowed = (*Containerd.allowed, r"^processes: \d+ \S*/grpc/bin/python ", r"^cgroups: .*/k8s.io/pods(/one)?$")
 
     def warm_up(self):
         """A pod of the yardstick's makes the bridge, and cgroups that stay."""

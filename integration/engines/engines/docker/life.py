@@ -78,7 +78,8 @@ def stop_asks_with_the_signal_term(docker):
 
 @docker.check
 def stop_kills_what_does_not_hear(docker):
-    container = docker.begin(BUSYBOX, "sh", "-c", "trap '' TERM; while :; do sleep 0.1; done")
+    container = docker.begin(BUSYBOX, "sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done")
+    until(lambda: "ready" in docker.logs(container)[0], "the trap")
     docker.call("stop", "--time", "1", container, limit=20).ok()
     expect(docker.inspect(container, "{{.State.ExitCode}}"), "137", "exit status")
 
