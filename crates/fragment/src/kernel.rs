@@ -83,9 +83,10 @@ pub fn try_all(store: &Path) -> Tried {
             return tried;
         }
     };
+    let nosuid = mount::attribute_of("nosuid").map_or(0, |(bit, _)| bit);
     tried.put(
         Attempt::MountSetattr,
-        mount::set_attributes(&scratch, 0, true),
+        mount::set_attributes(&scratch, nosuid, true),
     );
     tried.put(
         Attempt::Overlay,

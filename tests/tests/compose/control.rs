@@ -2,7 +2,7 @@
 //! configuration: the runtime, `fragment plan`, `explain` and `run` follow the same.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -195,6 +195,27 @@ fn a_command_without_a_bundle_follows_variables_and_configuration() {
         .output()
         .code(1)
         .fails_with("composition is off");
+}
+
+#[test]
+fn a_user_s_own_configuration_is_read_for_that_user() {
+    let home = tempfile::tempdir().expect("a directory");
+    let directory = home.path().join(".config/fragment");
+    fs::create_dir_all(&directory).expect("mkdir");
+    fs::write(directory.join("fragment.yaml"), "components: [curl]\n").expect("write");
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
+    let plan = || {
+        fragment::call(&["plan", "--json", "--", "echo"])
+            .env("HOME", home.path())
+            .env("FRAGMENT_CONFIG", "")
+    };
+    let has_curl = |call: Call| {
+        let names = components(&call.output().ok().json());
+        names.contains(&"curl".to_owned())
+    };
+    let user = "exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"";
+    assert!(has_curl(plan().within(user)));
+    assert!(!has_curl(plan()), "root's is the node's");
 }
 
 #[test]

@@ -77,6 +77,15 @@ fn a_user_without_rights_may_ask_too() {
     let findings = document["findings"].as_array().expect("findings");
     let kernel = findings.iter().filter(|one| one["subject"] == "kernel");
     assert!(kernel.count() > 3, "{output}");
+    // the library is root's
+    let about = findings
+        .iter()
+        .filter(|one| one["subject"] == "component library");
+    let words: Vec<_> = about.map(|one| one["finding"].to_string()).collect();
+    assert!(
+        words.iter().any(|text| text.contains("may plan with")),
+        "{words:?}"
+    );
 }
 
 #[test]

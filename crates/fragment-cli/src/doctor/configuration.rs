@@ -1,7 +1,7 @@
 //! What fragment.yaml and the variables say.
 
 use fragment::Settings;
-use fragment::control::configuration;
+use fragment::control::{configuration, environment};
 
 use super::Finding;
 use super::machine::Machine;
@@ -17,10 +17,15 @@ pub(super) fn examine(machine: &Machine) -> (Settings, Vec<Finding>) {
         let place = machine.place(configuration::NODE);
         Settings::from_file(&place)
     };
-    match settings {
+    let unknown = if machine.is_this() {
+        unknown(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
+    } else {
+        None
+    };
+    let (settings, finding) = match settings {
         Ok(settings) => {
             let text = format!("followed; the library is {}", settings.store.display());
-            (settings, vec![Finding::ok(SUBJECT, text)])
+            (settings, Finding::ok(SUBJECT, text))
         }
         Err(error) => {
             let mut text = error.to_string();
@@ -29,10 +34,49 @@ pub(super) fn examine(machine: &Machine) -> (Settings, Vec<Finding>) {
             }
             let remedy =
                 "correct it: nothing is created until then (docs/control.md lists keys and values)";
-            (
-                super::fallback(),
-                vec![Finding::problem(SUBJECT, text, remedy)],
-            )
+            (super::fallback(), Finding::problem(SUBJECT, text, remedy))
         }
+    };
+    (settings, std::iter::once(finding).chain(unknown).collect())
+}
+
+/// Variables that look like ours and are not: nobody else tells of a slip in a name.
+fn unknown(names: impl Iterator<Item = String>) -> Option<Finding> {
+    let known = environment::WISHES
+        .map(|(variable, _)| variable)
+        .into_iter()
+        .chain([environment::STORE, environment::STATE, environment::CONFIG])
+        // of the batteries that drive the built binaries
+        .chain(["FRAGMENT_RUNC", "FRAGMENT_TEST_ID"]);
+    let known: Vec<_> = known.collect();
+    let mut strange: Vec<_> = names
+        .filter(|name| name.starts_with("FRAGMENT_") && !known.contains(&name.as_str()))
+        .collect();
+    strange.sort();
+    (!strange.is_empty()).then(|| {
+        Finding::warning(
+            SUBJECT,
+            format!("nobody reads {}", strange.join(", ")),
+            "unset it, or give it the name it should have (docs/control.md lists them)",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unknown;
+
+    #[test]
+    fn a_slip_in_a_variable_s_name_is_told() {
+        let names = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            unknown(names.into_iter())
+        };
+        assert_eq!(names(&["PATH", "FRAGMENT_STORE", "FRAGMENT_LOCK"]), None);
+        let found = names(&["FRAGMENT_EXCLUDES", "FRAGMENT_COMPONENT"]).unwrap();
+        assert_eq!(
+            found.finding,
+            "nobody reads FRAGMENT_COMPONENT, FRAGMENT_EXCLUDES"
+        );
     }
 }

@@ -48,6 +48,7 @@ pub(super) fn examine(machine: &Machine, settings: &Settings, tried: &Tried) -> 
         }
     };
     findings.extend(permissions(&place));
+    findings.extend(reach(&place));
     findings.extend(space(&place));
     for attempt in [Attempt::Library, Attempt::Idmap] {
         if let Some(outcome) = tried.outcome(attempt) {
@@ -118,6 +119,21 @@ fn permissions(place: &Path) -> Option<Finding> {
             ),
         )
     })
+}
+
+/// Plans need the catalogue alone; composing needs the trees, which are their owner's to read.
+fn reach(place: &Path) -> Option<Finding> {
+    use rustix::fs::{Access, access};
+    let trees = place.join("trees");
+    access(&trees, Access::READ_OK | Access::EXEC_OK).err()?;
+    Some(Finding::warning(
+        SUBJECT,
+        format!(
+            "this user may plan with {}, but not read its components",
+            place.display()
+        ),
+        "as root, or with a library of your own: name it with `store` in ~/.config/fragment/fragment.yaml",
+    ))
 }
 
 fn space(place: &Path) -> Option<Finding> {

@@ -186,6 +186,41 @@ mod tests {
         assert!(parse(b"compose: \xff\n").is_err());
     }
 
+    /// A short stand-in for the fuzz target `settings`, which needs another toolchain.
+    #[test]
+    fn damaged_documents_are_errors_and_never_panics() {
+        let digest = Digest::of(b"");
+        let whole = format!(
+            "# é\ncompose: 'off'\ncomponents: [bash, \"7zip\"]\nexclude:\n  - &a curl\n  - *a\nrequire: {{}}\nlock:\n  core: {digest}\n...\n"
+        );
+        let pieces: [&[u8]; 14] = [
+            b"\0", b"\xff", b"\n", b"\t", b": ", b"- ", b"[", b"}", b"&b ", b"*b", b"!!int ",
+            b"|\n", b"---\n", b"<<: ",
+        ];
+        let mut seed = 1_u64;
+        let mut draw = |below: usize| {
+            // Knuth's MMIX
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) as usize % below
+        };
+        for _ in 0..20_000 {
+            let mut bytes = whole.clone().into_bytes();
+            for _ in 0..=draw(4) {
+                let at = draw(bytes.len());
+                let end = at + draw(8).min(bytes.len() - at);
+                bytes.splice(at..end, pieces[draw(pieces.len())].iter().copied());
+            }
+            if let Ok(wishes) = parse(&bytes)
+                && let Some(lock) = wishes.lock
+            {
+                let again = parse(lock.to_yaml().as_bytes()).unwrap();
+                assert_eq!(again.lock, Some(lock));
+            }
+        }
+    }
+
     #[test]
     fn only_a_regular_file_inside_the_root_is_read() {
         let directory = tempfile::tempdir().unwrap();
