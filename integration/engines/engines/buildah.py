@@ -2,7 +2,7 @@
 
 import pathlib
 
-from . import images
+from . import control, images
 from .commands import call, expect, expect_in
 from .harness import Battery
 from .podman.engine import BUSYBOX, Podman
@@ -233,3 +233,11 @@ def an_image_built_upon_nothing_holds_its_own_files_alone(buildah):
 
 
 BATTERIES = [buildah]
+
+
+@buildah.check(alone=True)
+def an_image_says_what_is_composed_under_its_steps(buildah):
+    for wishes, found in (("components: [curl]\n", "/usr/bin/curl"), ("compose: auto\n", "/usr/bin/cur?")):
+        name = control.image(buildah, wishes)
+        finished = buildah.build(f'FROM {name}\nRUN ["sh", "-c", "echo /usr/bin/cur?"]\n').ok()
+        expect_in(found, finished.output, "what the step prints")

@@ -18,7 +18,7 @@ def image(engine, wishes):
     archive = images.Archive(engine.scratch / "image.tar")
     archive.image(name, [layer.bytes()], Env=[images.PATH], Cmd=["true"])
     archive.close()
-    engine.ok("load", "--quiet", "--input", archive.path)
+    engine.load(archive.path)
     return name
 
 

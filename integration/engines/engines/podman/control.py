@@ -2,8 +2,9 @@
 
 import pathlib
 
-from .. import control
-from .engine import podman
+from .. import cage, control
+from ..commands import expect_in
+from .engine import BUSYBOX, podman, rootless
 
 for check in (*control.EVERYWHERE, control.an_annotation_is_stronger_than_the_image):
     podman.check(alone=True)(check)
@@ -29,6 +30,20 @@ def the_configuration_of_the_node_is_followed(podman):
     file.write_text("components: [curl]\n")
     try:
         podman.call("run", "--rm", name, *control.GLOB).ok().prints("/usr/bin/curl")
+    finally:
+        file.unlink()
+        file.parent.rmdir()
+
+
+@rootless.check(alone=True)
+def a_users_own_configuration_is_followed(podman):
+    podman.run(BUSYBOX, "true").ok()
+    file = cage.HOME / ".config/fragment/fragment.yaml"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("compose: auto\ncolour: blue\n")
+    try:
+        finished = podman.run(BUSYBOX, "true")
+        expect_in("fragment.yaml:2: `colour` (of `blue`)", finished.errors.replace("\\", ""), "the message")
     finally:
         file.unlink()
         file.parent.rmdir()
