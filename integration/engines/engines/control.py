@@ -4,6 +4,9 @@ An image holds a /.fragment.yaml and nothing else; its program is a shell of the
 naming it. Nothing of that is the yardstick's to do.
 """
 
+import contextlib
+import pathlib
+
 from . import images
 from .commands import expect_in
 
@@ -20,6 +23,22 @@ def image(engine, wishes):
     archive.close()
     engine.load(archive.path)
     return name
+
+
+@contextlib.contextmanager
+def configured(file, text):
+    """With a configuration file of this content."""
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text)
+    try:
+        yield
+    finally:
+        file.unlink()
+        file.parent.rmdir()
+
+
+def node(text):
+    return configured(pathlib.Path("/etc/fragment/fragment.yaml"), text)
 
 
 def an_image_says_what_is_composed_under_it(engine):

@@ -1,6 +1,6 @@
 """Checks of docker, by what they are about."""
 
-from . import files, image, life, limits, network, process, security, terminal, thin  # noqa: F401
+from . import control, files, image, life, limits, network, process, security, terminal, thin  # noqa: F401
 from .engine import docker
 
 BATTERIES = [docker]

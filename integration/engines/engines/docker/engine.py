@@ -33,9 +33,12 @@ class Docker(Engine):
         )
         until(lambda: self.call("version").status == 0, f"the start of dockerd: {daemon.tail(self.log)}")
         for archive in images.archives(pathlib.Path(os.environ["ENGINES_CACHE"]), self.runtime):
-            self.call("load", "--input", archive, limit=300).ok()
+            self.load(archive)
         self.images = self.list("images", "--format", "{{.Repository}}:{{.Tag}}")
         self.run("--network", "host", "--runtime", "yardstick", BUSYBOX, "true").ok()
+
+    def load(self, archive):
+        self.ok("load", "--quiet", "--input", archive, limit=300)
 
     def clean(self):
         if containers := self.list("ps", "--all", "--quiet"):

@@ -25,25 +25,13 @@ def variables_reach_the_runtime_by_conmon_env_vars(podman):
 @podman.check(alone=True)
 def the_configuration_of_the_node_is_followed(podman):
     name = control.image(podman, "compose: auto\n")
-    file = pathlib.Path("/etc/fragment/fragment.yaml")
-    file.parent.mkdir(exist_ok=True)
-    file.write_text("components: [curl]\n")
-    try:
-        podman.call("run", "--rm", name, *control.GLOB).ok().prints("/usr/bin/curl")
-    finally:
-        file.unlink()
-        file.parent.rmdir()
+    with control.node("components: [curl]\n"):
+        podman.run(name, *control.GLOB).ok().prints("/usr/bin/curl")
 
 
 @rootless.check(alone=True)
 def a_users_own_configuration_is_followed(podman):
     podman.run(BUSYBOX, "true").ok()
-    file = cage.HOME / ".config/fragment/fragment.yaml"
-    file.parent.mkdir(exist_ok=True)
-    file.write_text("compose: auto\ncolour: blue\n")
-    try:
+    with control.configured(cage.HOME / ".config/fragment/fragment.yaml", "compose: auto\ncolour: blue\n"):
         finished = podman.run(BUSYBOX, "true")
         expect_in("fragment.yaml:2: `colour` (of `blue`)", finished.errors.replace("\\", ""), "the message")
-    finally:
-        file.unlink()
-        file.parent.rmdir()
