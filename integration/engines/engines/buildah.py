@@ -10,6 +10,7 @@ from .podman.engine import BUSYBOX, Podman
 
 class Buildah(Podman):
     command = ("buildah",)
+    network = "netavark"
     allowed = (r"^cgroups: \S*/(buildah-buildah\d+|libpod_parent(/conmon)?)$",)
 
     def start(self):

@@ -5,6 +5,7 @@ import pathlib
 import shutil
 
 from .. import cage, images
+from ..commands import call
 from ..harness import Battery, Engine
 
 CONTAINERS_CONF = """
@@ -22,6 +23,9 @@ infra_image = "{pause}"
 
 [engine.runtimes]
 {name} = ["{path}"]
+
+[network]
+network_backend = "{network}"
 """
 
 STORAGE_CONF = """
@@ -34,6 +38,7 @@ runroot = "{base}/run"
 
 class Podman(Engine):
     command = ("podman",)
+    network = "cni"
     configuration = pathlib.Path("/etc/containers")
     allowed = (
         # podman's own parent of all containers' cgroups stays, and one that a check chooses
@@ -57,7 +62,7 @@ class Podman(Engine):
 
     def configure(self, name, text):
         (self.configuration / name).write_text(
-            text.format(name=self.runtime.name, path=self.runtime.path, base=self.base, pause=images.base("pause"))
+            text.format(name=self.runtime.name, path=self.runtime.path, base=self.base, network=self.network, pause=images.base("pause"))
         )
 
     def surroundings(self):
@@ -104,13 +109,23 @@ class Rootless(Podman):
     """podman as a user who has subordinate ids and may not write any cgroup."""
 
     user = (cage.TENANT_ID, cage.TENANT_ID)
+    network = "netavark"
     configuration = cage.HOME / ".config/containers"
-    state = tuple(str(cage.RUNTIME_DIRECTORY / name) for name in ("runc", "fragment-runc"))
+    # a user's composed containers stand on a library of the user's own
+    library = cage.HOME / ".local/share/fragment"
+    state = (*(str(cage.RUNTIME_DIRECTORY / name) for name in ("runc", "fragment-runc")), str(library / "leases"))
     # the process that keeps podman's user namespace
     allowed = (r"^processes: \d+ (catatonit -P|podman)$",)
 
     def start(self):
         shutil.chown(self.base, *self.user)
+        if not self.library.exists():
+            self.library.parent.mkdir(parents=True)
+            call(["cp", "--archive", "/var/lib/fragment", self.library]).ok()
+            configuration = cage.HOME / ".config/fragment/fragment.yaml"
+            configuration.parent.mkdir(parents=True)
+            configuration.write_text(f"store: {self.library}\n")
+            call(["chown", "--recursive", ":".join(map(str, self.user)), cage.HOME]).ok()
         super().start()
 
     def surroundings(self):
