@@ -101,6 +101,12 @@ impl Layout {
         }
     }
 
+    /// This process's own directories in the v1 hierarchies.
+    pub fn own_directories(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        let legacy = self.hierarchies.iter().filter(|it| !it.is_unified());
+        legacy.filter_map(|hierarchy| self.own(hierarchy))
+    }
+
     /// This process's own directory in a hierarchy.
     pub(crate) fn own(&self, hierarchy: &Hierarchy) -> Option<PathBuf> {
         hierarchy.path_in(&self.memberships)
@@ -180,6 +186,15 @@ pub(crate) mod tests {
 
     fn layout(mountinfo: &str, memberships: &str) -> Layout {
         Layout::parse(mountinfo, memberships.to_owned())
+    }
+
+    #[test]
+    fn own_directories_are_those_of_v1() {
+        let mountinfo = "1 0 0:1 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n\
+            2 0 0:2 / /sys/fs/cgroup/unified rw - cgroup2 cgroup rw\n";
+        let layout = Layout::parse(mountinfo, "2:pids:/me\n0::/me\n".to_owned());
+        let own: Vec<PathBuf> = layout.own_directories().collect();
+        assert_eq!(own, [PathBuf::from("/sys/fs/cgroup/pids/me")]);
     }
 
     #[test]

@@ -274,6 +274,16 @@ fn tmpcopyup_fills_a_tmpfs_with_what_it_covers() {
     output.ok().stdout("file\ndeep\nfile\n640\n");
 }
 
+// podman run --tmpfs /scratch:mode=1770
+#[test]
+fn tmpcopyup_keeps_the_mode_that_is_asked_for() {
+    let mut scene = Scene::sh("stat -c %a /scratch");
+    scene.bundle.expect("scratch").mount(json!({
+        "destination": "/scratch", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup", "mode=1770"]
+    }));
+    scene.run().ok().stdout("1770\n");
+}
+
 #[test]
 fn a_seccomp_allow_list_like_the_engines() {
     // what follows is needed by the shell, and by the runtime between loading the filter and exec

@@ -486,3 +486,20 @@ fn a_read_only_path_stays_executable() {
         .edit(|spec| spec["linux"]["readonlyPaths"] = json!(["/bin"]));
     scene.run().ok().stdout("read-only\n");
 }
+
+// podman's image volumes and `:O`: fsconfig(2), which libcontainer mounts with, takes 255 bytes a value
+#[test]
+fn an_overlay_with_long_names_of_layers() {
+    let mut scene = Scene::sh("cat /mnt/first /mnt/second");
+    let layers = ["first", "second"].map(|name| {
+        let layer = scene.file(&format!("{name}-{}", "x".repeat(150)));
+        fs::create_dir_all(&layer).unwrap();
+        fs::write(layer.join(name), format!("{name}\n")).unwrap();
+        layer.display().to_string()
+    });
+    scene.bundle.mount(json!({
+        "destination": "/mnt", "type": "overlay", "source": "overlay",
+        "options": [format!("lowerdir={}", layers.join(":")), "private"],
+    }));
+    scene.run().ok().stdout("first\nsecond\n");
+}

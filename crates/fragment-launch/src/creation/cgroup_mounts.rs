@@ -4,9 +4,9 @@
 //! there it is nobody's, and create fails, or somebody else's. So it is given the binds themselves. Kubernetes shares PID
 //! namespaces in a pod, docker by `--pid container:NAME`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use fragment_cgroup::{Cgroup, Kind};
+use fragment_cgroup::{Cgroup, Kind, Layout};
 use libcontainer::oci_spec::runtime::{Linux, LinuxNamespaceType, Mount, Spec};
 
 const ROOT: &str = "/sys/fs/cgroup";
@@ -16,14 +16,16 @@ pub(crate) fn resolve(spec: &mut Spec, cgroup: &Cgroup) {
     if cgroup.kind() == Kind::Unified || !joins_processes(spec.linux().as_ref()) {
         return;
     }
-    let hierarchies: Vec<_> = cgroup.directories().filter_map(hierarchy).collect();
+    let mut directories: Vec<PathBuf> = cgroup.directories().map(Path::to_owned).collect();
+    if directories.is_empty() {
+        // a rootless container without a cgroup of its own stays in the runtime's
+        let layout = Layout::detect();
+        directories.extend(layout.iter().flat_map(Layout::own_directories));
+    }
+    let hierarchies: Vec<_> = directories.iter().filter_map(|it| hierarchy(it)).collect();
     let Some(mounts) = spec.mounts_mut().as_mut() else {
         return;
     };
-    // without a cgroup of its own there is nothing to bind
-    if hierarchies.is_empty() {
-        return;
-    }
     *mounts = mounts
         .drain(..)
         .flat_map(|mount| {

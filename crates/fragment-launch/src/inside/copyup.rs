@@ -7,29 +7,60 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Uid};
 use rustix::mount::OpenTreeFlags;
 
+use crate::specification::options::Options;
+
 /// Deeper nesting than any image has; the copy is recursive.
 const DEEPEST: usize = 128;
 
-/// Copies what `path` holds below the file system mounted there into that file system.
-pub(crate) fn copy_up(path: &Path) -> io::Result<()> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io::ErrorKind::InvalidInput.into());
-    };
-    let below = rustix::mount::open_tree(
-        CWD,
-        parent,
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
-    )?;
-    let source = open_directory(below.as_fd(), Path::new(name))?;
-    let target = open_directory(CWD, path)?;
-    let device = rustix::fs::fstat(&target)?.st_dev;
-    own(&source, target.as_fd())?;
-    copy_directory(source, target, device, 0)
+/// A tmpfs to fill.
+#[derive(Debug, Clone)]
+pub(crate) struct Copied {
+    pub(crate) path: PathBuf,
+    /// Of its own directory: what the specification names, or that of what lies below.
+    has_owner: bool,
+    has_mode: bool,
+}
+
+impl Copied {
+    pub(crate) fn new(path: &Path, options: &Options) -> Self {
+        let names = |name: &str| {
+            let mut data = options.data.iter();
+            data.any(|option| option.split_once('=').is_some_and(|it| it.0 == name))
+        };
+        Self {
+            path: path.to_owned(),
+            has_owner: names("uid") || names("gid"),
+            has_mode: names("mode"),
+        }
+    }
+
+    /// Copies what its path holds below the file system mounted there into that file system.
+    pub(crate) fn copy_up(&self) -> io::Result<()> {
+        let (Some(parent), Some(name)) = (self.path.parent(), self.path.file_name()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let below = rustix::mount::open_tree(
+            CWD,
+            parent,
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+        )?;
+        let source = open_directory(below.as_fd(), Path::new(name))?;
+        let target = open_directory(CWD, &self.path)?;
+        let device = rustix::fs::fstat(&target)?.st_dev;
+        let status = rustix::fs::fstat(&source)?;
+        if !self.has_owner {
+            chown(&status, target.as_fd())?;
+        }
+        if !self.has_mode {
+            chmod(&status, target.as_fd())?;
+        }
+        copy_directory(source, target, device, 0)
+    }
 }
 
 fn open_directory(at: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
@@ -101,12 +132,18 @@ fn copy_file(source: &OwnedFd, target: &OwnedFd, name: &std::ffi::CStr) -> io::R
 /// Owner first: chown(2) clears set-id bits, and those are not copied at all.
 fn own(source: &impl AsFd, target: BorrowedFd<'_>) -> io::Result<()> {
     let status = rustix::fs::fstat(source)?;
-    let (uid, gid) = owner(&status);
-    rustix::fs::fchown(target, uid, gid)?;
-    Ok(rustix::fs::fchmod(
-        target,
-        Mode::from_raw_mode(status.st_mode & 0o1777),
-    )?)
+    chown(&status, target)?;
+    chmod(&status, target)
+}
+
+fn chown(status: &rustix::fs::Stat, target: BorrowedFd<'_>) -> io::Result<()> {
+    let (uid, gid) = owner(status);
+    Ok(rustix::fs::fchown(target, uid, gid)?)
+}
+
+fn chmod(status: &rustix::fs::Stat, target: BorrowedFd<'_>) -> io::Result<()> {
+    let mode = Mode::from_raw_mode(status.st_mode & 0o1777);
+    Ok(rustix::fs::fchmod(target, mode)?)
 }
 
 fn owner(status: &rustix::fs::Stat) -> (Option<Uid>, Option<Gid>) {

@@ -25,7 +25,6 @@ use crate::creation::diagnosis::{chain, words};
 use crate::creation::hook_run::{self, HookError, Stderr};
 use crate::creation::joined;
 use crate::creation::scheduling::SchedulingError;
-use crate::inside::copyup::copy_up;
 use crate::inside::deferred::{self, DeferredError};
 use crate::inside::dev::DevError;
 use crate::inside::environment;
@@ -379,9 +378,9 @@ impl Init {
         if self.new_network {
             raise_loopback()?;
         }
-        for path in &after.copied {
-            copy_up(path).map_err(|source| StepError::CopyUp {
-                path: path.clone(),
+        for tmpfs in &after.copied {
+            tmpfs.copy_up().map_err(|source| StepError::CopyUp {
+                path: tmpfs.path.clone(),
                 source,
             })?;
         }

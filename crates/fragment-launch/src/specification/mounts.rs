@@ -6,6 +6,7 @@ use libcontainer::oci_spec::runtime::{LinuxDevice, Mount};
 use libcontainer::rootfs::utils::is_bind;
 
 use crate::creation::identities::Root;
+use crate::inside::copyup::Copied;
 use crate::inside::deferred::{Deferred, Identities};
 use crate::inside::dev::{self, Node, RealDev};
 use crate::inside::masks::Masks;
@@ -50,7 +51,7 @@ pub(crate) struct AfterMounts {
     /// Devices it cannot make.
     pub(crate) nodes: Vec<Node>,
     /// tmpfs that start with what lies below them.
-    pub(crate) copied: Vec<PathBuf>,
+    pub(crate) copied: Vec<Copied>,
     /// Cgroup mounts, whose options are given to none of the file systems mounted for them on cgroup v1.
     pub(crate) cgroups: Vec<(PathBuf, Vec<String>)>,
     /// Mounts whose propagation is read and not set.
@@ -102,7 +103,7 @@ impl Mounts {
         let destination = mount.destination().clone();
         let after = &mut self.after;
         if options.copied {
-            after.copied.push(destination.clone());
+            after.copied.push(Copied::new(&destination, &options));
         }
         let propagations = options.propagations.iter();
         let propagations = propagations.map(|kind| (destination.clone(), kind.clone()));
@@ -275,6 +276,7 @@ fn for_libcontainer(mount: &Mount, options: &Options) -> Vec<String> {
         match option {
             // libcontainer takes them for attributes of the mount, where they do nothing (fsconfig(2), vfs_parse_sb_flag)
             "sync" | "dirsync" | "mand" if !options.bind => list.push(format!("{option}=")),
+            _ if kind == "overlay" && option.len() > LONGEST_VALUE => list.extend(layers(option)),
             _ => list.push(option.to_owned()),
         }
         if option == "ro" && !options.bind && !SHARED.contains(&kind) {
@@ -283,6 +285,34 @@ fn for_libcontainer(mount: &Mount, options: &Options) -> Vec<String> {
         }
     }
     list
+}
+
+/// What fsconfig(2) takes as a string, which libcontainer mounts with: 255 bytes.
+const LONGEST_VALUE: usize = 255;
+
+/// A long `lowerdir=a:b:c` layer by layer (overlayfs.rst, "lowerdir+"): engines mount images and volumes with it. Lists with
+/// layers of data alone (`::`) are left as they are.
+fn layers(option: &str) -> Vec<String> {
+    let whole = || vec![option.to_owned()];
+    let Some(list) = option.strip_prefix("lowerdir=") else {
+        return whole();
+    };
+    let mut layers = vec![String::new()];
+    let mut characters = list.chars();
+    while let Some(character) = characters.next() {
+        match (character, layers.last_mut()) {
+            // a colon of a name is escaped in a list, and in a list only
+            ('\\', Some(layer)) => layer.extend(characters.next()),
+            (':', _) => layers.push(String::new()),
+            (_, Some(layer)) => layer.push(character),
+            (_, None) => {}
+        }
+    }
+    if layers.iter().any(String::is_empty) {
+        return whole();
+    }
+    let layers = layers.iter().map(|layer| format!("lowerdir+={layer}"));
+    layers.collect()
 }
 
 /// Follows the rootfs's links to where the mount really goes, and keeps it off /proc.
@@ -344,6 +374,25 @@ mod tests {
     }
 
     #[test]
+    fn a_long_list_of_layers_is_given_one_by_one() {
+        let long = "x".repeat(200);
+        let json = format!(
+            r#"[{{"destination":"/d","type":"overlay","source":"overlay","options":["lowerdir=/a\\\\:b/{long}:/c/{long}","private"]}}]"#
+        );
+        let mounts = mounts(&json).unwrap();
+        let options = mounts.list[0].options().clone().unwrap();
+        assert_eq!(
+            options,
+            [
+                format!("lowerdir+=/a:b/{long}"),
+                format!("lowerdir+=/c/{long}"),
+                "private".to_owned()
+            ]
+        );
+        assert_eq!(layers("lowerdir=/a::/b"), ["lowerdir=/a::/b"]);
+    }
+
+    #[test]
     fn a_mount_without_source_gets_one() {
         let mounts =
             mounts(r#"[{"destination":"/tmp","type":"tmpfs","source":""},{"destination":"/x"}]"#)
@@ -377,7 +426,7 @@ mod tests {
             good.list[0].options().as_deref(),
             Some(&["mode=755".to_owned()][..])
         );
-        assert_eq!(good.after.copied, [PathBuf::from("/run")]);
+        assert_eq!(good.after.copied[0].path, Path::new("/run"));
         let bad = mounts(
             r#"[{"destination":"/run","type":"bind","source":"/x","options":["tmpcopyup"]}]"#,
         );
