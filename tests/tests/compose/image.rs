@@ -15,6 +15,13 @@ struct Debian {
 }
 
 const STATUS: &str = "\
+Package: dpkg
+Essential: yes
+Status: install ok installed
+Priority: required
+Architecture: amd64
+Version: 1
+
 Package: bash
 Essential: yes
 Status: install ok installed
