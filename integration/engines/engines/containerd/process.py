@@ -1,9 +1,10 @@
 """Processes: exec, namespaces, environment."""
 
+import json
 import os
 
 from ..commands import expect, expect_in, expect_match, until
-from .engine import DEBIAN, containerd
+from .engine import BUSYBOX, DEBIAN, containerd
 from .life import processes
 
 IDS = "id -u; id -g"
@@ -111,8 +112,20 @@ def a_network_of_its_own_has_a_loopback_only(ctr):
 
 @containerd.check
 def numbers_of_users_are_mapped(ctr):
-    options = ("--remap-labels", "--uidmap", "0:100000:65536", "--gidmap", "0:100000:65536")
-    said = ctr.run("sh", "-c", "id -u; cat /proc/self/uid_map", options=options).ok().output
+    # by a configuration: with ctr's own options for it the shim runs another binary than the one that is asked for
+    mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    config = ctr.scratch / "config.json"
+    config.write_text(json.dumps({
+        "ociVersion": "1.0.2", "root": {"path": "/mnt"},
+        "process": {"cwd": "/", "args": ["sh", "-c", "id -u; cat /proc/self/uid_map"], "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}},
+        "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+        "linux": {"namespaces": [{"type": kind} for kind in ("pid", "mount", "uts", "ipc", "network", "user")], "uidMappings": mapping, "gidMappings": mapping},
+    }))
+    ctr.ok("images", "mount", "--rw", BUSYBOX, "/mnt")
+    try:
+        said = ctr.call("run", "--rm", "--runc-binary", ctr.runtime.path, "--config", config, ctr.name()).ok().output
+    finally:
+        ctr.ok("images", "unmount", "--rm", "/mnt")
     expect_match(r"^0\n\s+0\s+100000\s+65536\n$", said, "user namespace")
 
 

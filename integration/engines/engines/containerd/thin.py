@@ -28,6 +28,12 @@ def a_go_program_prints(ctr):
 
 
 @containerd.check(thin=True)
+def redis_answers(ctr):
+    container = ctr.begin(image=ctr.image("redis"))
+    until(lambda: ctr.exec(container, "redis-cli", "ping").output == "PONG\n", "the answer")
+
+
+@containerd.check(thin=True)
 def a_shell_script_starts_again_and_sees_what_it_wrote(ctr):
     container = ctr.begin(image=ctr.image("script"), options=("--null-io",))
     expect(ctr.end(container), 0, "exit status")

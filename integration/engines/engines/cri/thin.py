@@ -1,6 +1,7 @@
 """Pods of images that hold the app alone."""
 
 from ..commands import expect, expect_in, expect_match, until
+from ..docker.network import fetch
 from .engine import cri
 
 
@@ -33,6 +34,15 @@ def containers_of_a_thin_pod_reach_each_other(cri):
 
     expect(until(asked, "the answer"), "hello from go\n", "the answer")
     expect(server.status()["state"], "CONTAINER_RUNNING", "state")
+
+
+@cri.check(thin=True)
+def nginx_and_redis_of_a_pod_answer(cri):
+    pod = cri.pod()
+    pod.start(image=cri.image("nginx"))
+    redis = pod.start(image=cri.image("redis"))
+    until(lambda: fetch(f"{pod.address()}:8080") == "hello from nginx\n", "the page")
+    until(lambda: redis.ask("ExecSync", cmd=["redis-cli", "ping"], timeout=5)["exit_code"] == 0, "the answer")
 
 
 @cri.check(thin=True)

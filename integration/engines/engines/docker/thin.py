@@ -44,6 +44,23 @@ def a_go_program_answers(docker):
 
 
 @docker.check(thin=True)
+def nginx_serves_a_published_port(docker):
+    container = docker.begin("--publish", "127.0.0.1:8098:8080", docker.image("nginx"))
+    until(lambda: fetch("127.0.0.1:8098") == "hello from nginx\n", "the page")
+    docker.call("exec", "--user", "www-data", container, "id", "-un").ok().prints("www-data")
+
+
+@docker.check(thin=True)
+def redis_answers_and_keeps_what_it_saved(docker):
+    container = docker.begin(docker.image("redis"))
+    until(lambda: docker.call("exec", container, "redis-cli", "ping").output == "PONG\n", "the answer")
+    docker.call("exec", container, "redis-cli", "set", "a", "b").ok().prints("OK")
+    docker.call("exec", container, "redis-cli", "save").ok().prints("OK")
+    docker.ok("restart", container)
+    until(lambda: docker.call("exec", container, "redis-cli", "get", "a").output == "b\n", "what was saved")
+
+
+@docker.check(thin=True)
 def a_shell_script_runs(docker):
     docker.run(docker.image("script")).ok().prints("app: start 1")
 
