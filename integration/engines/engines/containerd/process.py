@@ -118,7 +118,7 @@ def numbers_of_users_are_mapped(ctr):
     config.write_text(json.dumps({
         "ociVersion": "1.0.2", "root": {"path": "/mnt"},
         "process": {"cwd": "/", "args": ["sh", "-c", "id -u; cat /proc/self/uid_map"], "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}},
-        "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+        "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}, {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"}],
         "linux": {"namespaces": [{"type": kind} for kind in ("pid", "mount", "uts", "ipc", "network", "user")], "uidMappings": mapping, "gidMappings": mapping},
     }))
     ctr.ok("images", "mount", "--rw", BUSYBOX, "/mnt")
