@@ -278,7 +278,7 @@ fn tmpcopyup_fills_a_tmpfs_with_what_it_covers() {
 #[test]
 fn tmpcopyup_keeps_the_mode_that_is_asked_for() {
     let mut scene = Scene::sh("stat -c %a /scratch");
-    scene.bundle.expect("scratch").mount(json!({
+    scene.bundle.expect("rootfs/scratch").mount(json!({
         "destination": "/scratch", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup", "mode=1770"]
     }));
     scene.run().ok().stdout("1770\n");
