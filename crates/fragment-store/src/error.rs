@@ -11,6 +11,12 @@ use crate::layer::LayerError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
+    /// Something is in the directory that is to be written.
+    #[error("the directory {path} is not empty: name a new one", path = .path.display())]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
     /// There is no store at the path.
     #[error("there is no component library at {path}: make one with `fragment library build`")]
     Absent {

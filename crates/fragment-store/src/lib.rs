@@ -17,6 +17,7 @@ mod layout;
 mod lease;
 mod oci;
 mod store;
+mod transfer;
 mod tree;
 mod unpack;
 mod verify;

@@ -77,6 +77,9 @@ impl Settings {
     ) -> Result<Self, ControlError> {
         let mut settings = Self::default();
         settings.wishes.push(environment::wishes(variable)?);
+        if is_rootless && let Some(own) = own_store(variable) {
+            settings.store = own;
+        }
         let mut files = Vec::new();
         for (path, must_exist) in configuration::files(variable, is_rootless) {
             match configuration::load(&path)? {
@@ -101,6 +104,18 @@ impl Settings {
         Ok(settings)
     }
 
+    /// The store that a user may fill: of users without rights their own, where nothing names another.
+    #[must_use]
+    pub fn store_to_fill(&self) -> PathBuf {
+        let variable = |name: &str| std::env::var_os(name);
+        let own = || own_store_path(&variable).filter(|_| is_rootless());
+        if self.store == Path::new(DEFAULT_STORE) {
+            own().unwrap_or_else(|| self.store.clone())
+        } else {
+            self.store.clone()
+        }
+    }
+
     fn put(&mut self, file: &Configuration) {
         if let Some(store) = &file.store {
             self.store.clone_from(store);
@@ -121,6 +136,20 @@ impl Settings {
             }
         }
     }
+}
+
+/// The store of a user without rights, if there is one: `$XDG_DATA_HOME/fragment` or `~/.local/share/fragment`. Trees of root's are not
+/// theirs to read, nor to change in a container.
+fn own_store(variable: &impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    own_store_path(variable).filter(|store| store.join("oci-layout").exists())
+}
+
+fn own_store_path(variable: &impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let data = match environment::set(variable, "XDG_DATA_HOME") {
+        Some(directory) => PathBuf::from(directory),
+        None => PathBuf::from(environment::set(variable, "HOME")?).join(".local/share"),
+    };
+    Some(data.join("fragment"))
 }
 
 /// Whether this is a user without rights over the machine: one that is not root, or root of a user namespace, unless it says
@@ -154,6 +183,23 @@ mod tests {
             settings.place(&|_: &str| value.map(Into::into));
             assert_eq!(settings.store, std::path::Path::new(store), "{value:?}");
         }
+    }
+
+    #[test]
+    fn users_without_rights_have_a_store_of_their_own_where_they_made_one() {
+        let home = tempfile::tempdir().unwrap();
+        let own = home.path().join(".local/share/fragment");
+        let variable = |name: &str| match name {
+            "HOME" => Some(home.path().into()),
+            "FRAGMENT_CONFIG" => Some("/dev/null".into()),
+            _ => None,
+        };
+        let store = |rootless| Settings::from(&variable, rootless).unwrap().store;
+        assert_eq!(store(true), Path::new(DEFAULT_STORE));
+        std::fs::create_dir_all(&own).unwrap();
+        std::fs::write(own.join("oci-layout"), "").unwrap();
+        assert_eq!(store(true), own);
+        assert_eq!(store(false), Path::new(DEFAULT_STORE));
     }
 
     #[test]

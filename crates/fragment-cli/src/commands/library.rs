@@ -1,6 +1,6 @@
 //! `fragment library`: build, list, info, verify.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -30,6 +30,20 @@ pub(crate) enum Command {
         /// Print its manifest as JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Write components as an OCI image layout that everybody may read
+    Export {
+        /// A new or empty directory
+        directory: PathBuf,
+        /// Components [default: all]
+        names: Vec<ComponentName>,
+    },
+    /// Take components from another store or an exported layout, as a user's own, for rootless engines
+    Import {
+        /// The store or layout
+        directory: PathBuf,
+        /// Components [default: all]
+        names: Vec<ComponentName>,
     },
     /// Read every blob and every tree and compare them with their digests
     Verify {
@@ -73,6 +87,8 @@ pub(crate) fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitC
         Command::Build(arguments) => build(settings, &arguments),
         Command::List { json } => list(settings, json),
         Command::Info { name, json } => info(settings, &name, json),
+        Command::Export { directory, names } => export(settings, &directory, &names),
+        Command::Import { directory, names } => import(settings, &directory, &names),
         Command::Verify { json, repair } => verify(settings, json, repair),
     }
 }
@@ -172,6 +188,33 @@ fn take_in(
         std::fs::write(&mark.0, mark.1).with_context(|| format!("write {}", mark.0.display()))?;
     }
     Ok(())
+}
+
+fn export(settings: &Settings, to: &Path, names: &[ComponentName]) -> anyhow::Result<ExitCode> {
+    let count = Store::open(&settings.store)?.export(to, names)?;
+    println!("{count} components written to {}", to.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn import(settings: &Settings, from: &Path, names: &[ComponentName]) -> anyhow::Result<ExitCode> {
+    let artifacts = Store::open(from)?.artifacts(names)?;
+    let store = Store::open_or_create(settings.store_to_fill())?;
+    let known = |artifact: &Artifact| {
+        let digest = store.digest_of(&artifact.manifest.name);
+        digest
+            .and_then(|digest| store.manifest(&digest))
+            .is_ok_and(|known| known == artifact.manifest)
+    };
+    let new: Vec<Artifact> = artifacts.into_iter().filter(|one| !known(one)).collect();
+    if !new.is_empty() {
+        store.ingest(&new)?;
+    }
+    println!(
+        "{} components taken into {}",
+        new.len(),
+        store.root().display()
+    );
+    Ok(ExitCode::SUCCESS)
 }
 
 fn list(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {

@@ -14,4 +14,5 @@ mod generated;
 mod hostile;
 mod ingest;
 mod leases;
+mod transfer;
 mod unprivileged;
