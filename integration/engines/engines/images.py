@@ -70,6 +70,8 @@ class App:
     environment: tuple = (PATH,)
     labels: dict = dataclasses.field(default_factory=dict)
     user: str = ""
+    # layers beside its own, of one file each
+    more: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +87,8 @@ APPS = {
     "python": App(("/app/main.py",), {"app/main.py": PYTHON}),
     "go": App(("/app/greeter",), {"app/greeter": From("greeter")}),
     "script": App(("/app/run.sh",), {"app/run.sh": SCRIPT}),
+    # so many that engines name the lower directories by relative paths
+    "layers": App(("/app/run.sh",), {"app/run.sh": SCRIPT}, more=60),
     "nginx": App(("/usr/sbin/nginx", "-c", "/app/nginx.conf"), {"app/nginx.conf": NGINX, "app/html/index.html": "hello from nginx\n"}),
     "redis": App(("/usr/bin/redis-server", "/app/redis.conf"), {"app/redis.conf": REDIS}),
 }
@@ -231,11 +235,18 @@ def app_layer(app, cache, debian):
     return layer.bytes()
 
 
+def file_layer(place):
+    layer = Layer()
+    layer.file(place, "x")
+    return layer.bytes()
+
+
 def app_archive(cache, path, thin):
     archive = Archive(path)
     with tarfile.open(cache / "debian.tar") as debian:
         for app_name, app in APPS.items():
             layers = ([] if thin else [cache / "debian.tar"]) + [app_layer(app, cache, debian)]
+            layers += [file_layer(f"app/many/{number}") for number in range(app.more)]
             config = {"Env": list(app.environment), "Entrypoint": list(app.command), "Labels": app.labels}
             if app.user:
                 config["User"] = app.user
