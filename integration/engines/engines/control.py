@@ -27,14 +27,18 @@ def image(engine, wishes):
 
 @contextlib.contextmanager
 def configured(file, text):
-    """With a configuration file of this content."""
+    """With a configuration file of this content; what was there comes back."""
+    before = file.read_text() if file.exists() else None
     file.parent.mkdir(exist_ok=True)
     file.write_text(text)
     try:
         yield
     finally:
-        file.unlink()
-        file.parent.rmdir()
+        if before is None:
+            file.unlink()
+            file.parent.rmdir()
+        else:
+            file.write_text(before)
 
 
 def node(text):
