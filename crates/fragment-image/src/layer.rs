@@ -91,6 +91,10 @@ fn append_extra<W: Write>(
     let mut header = Header::new_gnu();
     header.set_entry_type(EntryType::Regular);
     header.set_mode(0o644);
+    // a field that is left empty is no number for strict readers, ours among them
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
     header.set_size(file.content.len() as u64);
     archive
         .append_data(&mut header, file.name, file.content.as_bytes())

@@ -110,7 +110,7 @@ impl Process {
             },
             "mounts": mounts(),
             "linux": {
-                "cgroupsPath": format!("/fragment-image/{id}"),
+                "cgroupsPath": format!("/fragment-image-{id}"),
                 "namespaces": namespaces.map(|kind| json!({ "type": kind })),
             },
         });

@@ -552,6 +552,10 @@ mod tests {
             let mut header = Header::new_gnu();
             header.set_entry_type(DIRECTORY);
             header.set_size(0);
+            header.set_mode(0o755);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
             let nothing = std::io::empty();
             archive.append_data(&mut header, "d/", nothing).unwrap();
             let bytes = archive.into_inner().unwrap();
