@@ -12,3 +12,4 @@ mod programs;
 mod refusals;
 mod run;
 mod services;
+mod transfer;
