@@ -205,7 +205,7 @@ fn spelled(mount: &MountInfo) -> Result<OverlayMount, String> {
 }
 
 /// Whether a feature of overlayfs is on, be it by option or by default.
-pub(crate) fn on(options: &[String], feature: &str) -> bool {
+fn on(options: &[String], feature: &str) -> bool {
     let mut values = options
         .iter()
         .filter_map(|option| option.strip_prefix(feature)?.strip_prefix('='));

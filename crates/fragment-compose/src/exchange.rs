@@ -172,24 +172,16 @@ fn settle(theirs: &OverlayMount) -> Result<(), ComposeError> {
     }
 }
 
-/// Whether an overlay counts on layers that never change, and marks directories accordingly (`ovl_allow_offline_changes` in
-/// fs/overlayfs/util.c).
-fn marks_are_made(mount: &OverlayMount) -> bool {
-    let features = ["metacopy", "redirect_dir", "xino"];
-    features
-        .iter()
-        .any(|feature| engine::on(&mount.options, feature))
-}
-
 fn clear_marks(theirs: &OverlayMount, added: &[PathBuf]) -> Result<(), ComposeError> {
-    let Some(upper) = theirs.upper.as_ref().filter(|_| marks_are_made(theirs)) else {
+    // with `userxattr` metacopy and redirect_dir are never on, and the container may write the attributes itself
+    let user = theirs.options.iter().any(|option| option == "userxattr");
+    let Some(upper) = theirs.upper.as_ref().filter(|_| !user) else {
         return Ok(());
     };
     let marks = Marks {
         upper,
         lowers: &theirs.lowers,
         added,
-        user: theirs.options.iter().any(|option| option == "userxattr"),
     };
     marks.clear().map_err(|source| ComposeError::Look {
         operation: "read the marks of overlayfs in",

@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, XattrFlags};
 use rustix::io::Errno;
 
-/// What overlayfs calls its attributes; it shows none of them to those who look through it.
-const TRUSTED: &str = "trusted.overlay.";
-const USER: &str = "user.overlay.";
+/// The mark. Attributes of this name are shown to nobody who looks through the overlay.
+const OPAQUE: &str = "trusted.overlay.opaque";
+/// Ours, on the upper directory: its marks have been looked through.
+const DONE: &str = "trusted.overlay.fragment";
 /// Deeper than any directory of a component.
 const DEEPEST: usize = 64;
 
@@ -25,8 +26,6 @@ pub(crate) struct Marks<'a> {
     pub(crate) upper: &'a Path,
     pub(crate) lowers: &'a [PathBuf],
     pub(crate) added: &'a [PathBuf],
-    /// Whether the overlay keeps its attributes where users may write them (`userxattr`).
-    pub(crate) user: bool,
 }
 
 impl Marks<'_> {
@@ -36,23 +35,19 @@ impl Marks<'_> {
     /// When an attribute cannot be read or removed.
     pub(crate) fn clear(&self) -> io::Result<()> {
         let upper = open(CWD, self.upper)?;
-        let done = self.attribute("fragment");
-        if has(&upper, &done)? {
+        if has(&upper, DONE)? {
             return Ok(());
         }
-        if self.clear_in(&upper, Path::new(""), 0)? {
-            rustix::fs::fsetxattr(&upper, done.as_str(), b"y", XattrFlags::empty())?;
+        self.clear_in(&upper, Path::new(""), 0)?;
+        match rustix::fs::fsetxattr(&upper, DONE, b"y", XattrFlags::empty()) {
+            // where there are no attributes there are no marks either
+            Err(Errno::NOTSUP) => Ok(()),
+            other => Ok(other?),
         }
-        Ok(())
     }
 
-    fn attribute(&self, name: &str) -> String {
-        format!("{}{name}", if self.user { USER } else { TRUSTED })
-    }
-
-    /// The same below `at`; whether there was any.
-    fn clear_in(&self, directory: &OwnedFd, at: &Path, depth: usize) -> io::Result<bool> {
-        let mut found = false;
+    /// The same below `at`.
+    fn clear_in(&self, directory: &OwnedFd, at: &Path, depth: usize) -> io::Result<()> {
         for entry in rustix::fs::Dir::read_from(directory)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -68,18 +63,16 @@ impl Marks<'_> {
                 Err(Errno::NOTDIR | Errno::NOENT | Errno::LOOP) => continue,
                 Err(errno) => return Err(errno.into()),
             };
-            let opaque = self.attribute("opaque");
             let hidden_below = self
                 .lowers
                 .iter()
                 .any(|layer| layer.join(&path).symlink_metadata().is_ok());
-            if !hidden_below && has(&inner, &opaque)? {
-                rustix::fs::fremovexattr(&inner, opaque.as_str())?;
-                found = true;
+            if !hidden_below && has(&inner, OPAQUE)? {
+                rustix::fs::fremovexattr(&inner, OPAQUE)?;
             }
-            found |= self.clear_in(&inner, &path, depth + 1)?;
+            self.clear_in(&inner, &path, depth + 1)?;
         }
-        Ok(found)
+        Ok(())
     }
 }
 
