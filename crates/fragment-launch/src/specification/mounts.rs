@@ -377,7 +377,7 @@ mod tests {
     fn a_long_list_of_layers_is_given_one_by_one() {
         let long = "x".repeat(200);
         let json = format!(
-            r#"[{{"destination":"/d","type":"overlay","source":"overlay","options":["lowerdir=/a\\\\:b/{long}:/c/{long}","private"]}}]"#
+            r#"[{{"destination":"/d","type":"overlay","source":"overlay","options":["lowerdir=/a\\:b/{long}:/c/{long}","private"]}}]"#
         );
         let mounts = mounts(&json).unwrap();
         let options = mounts.list[0].options().clone().unwrap();
