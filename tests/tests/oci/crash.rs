@@ -184,6 +184,8 @@ fn killed_at_every_step(
     call: impl Fn() -> Call,
 ) {
     killed_and_cleaned(scene, extent, prepare, call, || scene.delete());
+    scene.create().ok();
+    scene.delete();
 }
 
 /// The same with more to do than `delete --force`.
@@ -224,9 +226,6 @@ fn killed_and_cleaned(
         check(scene, step, &output, "after delete --force");
     }
     println!("killed at {} steps", steps.len());
-    prepare();
-    scene.create().ok();
-    clean();
 }
 
 /// Kills children of the runtime at every step that only they take: the runtime has to notice, say so and leave nothing.
@@ -313,6 +312,9 @@ fn create_on_an_engines_overlay(extent: Extent) {
     };
     let create = || scene.create_call(&[]);
     killed_and_cleaned(&scene, extent, || overlay.up(), create, clean);
+    overlay.up();
+    scene.create().ok();
+    clean();
 }
 
 fn run(extent: Extent) {
