@@ -1,12 +1,9 @@
 """Roots that podman lays out in other ways than one overlay of its own: the app is complete and sees its writes again in each."""
 
 import contextlib
-import os
-import pathlib
 import shutil
 import subprocess
 
-from .. import images
 from ..commands import expect
 from .engine import podman
 
@@ -25,12 +22,13 @@ def twice(podman, *words, image=None, before=()):
 
 @contextlib.contextmanager
 def storage(podman, *options):
-    """Words for a podman with another storage, which has the images of apps."""
+    """Words for a podman with another storage, which has the image of the script."""
     base = podman.scratch / "storage"
     words = ("--root", base / "root", "--runroot", base / "run", *options)
     try:
-        archive = next(archive for archive in images.archives(pathlib.Path(os.environ["ENGINES_CACHE"]), podman.runtime) if "base" not in archive.name)
-        podman.ok(*words, "load", "--quiet", "--input", archive, limit=300)
+        # the one image: vfs copies everything for every layer
+        podman.ok("save", "--quiet", "--output", podman.scratch / "image.tar", podman.image("script"), limit=300)
+        podman.ok(*words, "load", "--quiet", "--input", podman.scratch / "image.tar", limit=300)
         yield words
     finally:
         podman.call(*words, "rm", "--all", "--force", "--time=0")
