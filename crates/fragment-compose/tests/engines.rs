@@ -24,6 +24,14 @@ struct Engine {
     options: Vec<String>,
 }
 
+impl Drop for Engine {
+    /// The directories go with the site, when nothing is mounted there any more.
+    fn drop(&mut self) {
+        let detach = rustix::mount::UnmountFlags::DETACH;
+        while rustix::mount::unmount(self.merged(), detach).is_ok() {}
+    }
+}
+
 impl Engine {
     fn new() -> Self {
         let mut site = Site::new();
@@ -449,6 +457,7 @@ fn kernel_a_bind_mount_is_written_through_another_way_to_its_directory() {
                 "written"
             );
             assert_eq!(fs::read_dir(&store).unwrap().count(), 1);
+            unmount(&site.rootfs());
         },
     );
 }
