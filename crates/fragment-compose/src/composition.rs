@@ -11,7 +11,7 @@ use fragment_types::{ComponentName, Digest};
 
 use crate::engine::{self, Engine};
 use crate::error::ComposeError;
-use crate::exchange::{exchange, give_back, with_layers};
+use crate::exchange::{exchange, flat, give_back};
 use crate::filesystem::Filesystem;
 use crate::kernel::KernelVersion;
 use crate::layout;
@@ -325,20 +325,6 @@ fn work_directory(place: &Path, inputs: &Inputs<'_>) -> PathBuf {
 fn work_beside(theirs: &OverlayMount, inputs: &Inputs<'_>) -> Option<PathBuf> {
     let place = theirs.work.as_deref()?.parent()?;
     Some(work_directory(place, inputs))
-}
-
-/// The engine's layers and ours, with a work directory of its own.
-fn flat(
-    theirs: &OverlayMount,
-    added: &[PathBuf],
-    work: Option<&Path>,
-) -> Result<OverlayMount, ComposeError> {
-    let mut ours = with_layers(theirs, added);
-    if let Some(work) = work {
-        make_directory(work)?;
-        ours.work = Some(work.to_path_buf());
-    }
-    Ok(ours)
 }
 
 /// Where a composition is carried out.

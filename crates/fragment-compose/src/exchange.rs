@@ -32,7 +32,10 @@ pub(crate) fn exchange(
     match mounting::unmount(&theirs.point) {
         Err(ComposeError::Unmount { source, .. }) if source.kind() == ErrorKind::ResourceBusy => {
             drop(new);
-            return cover(ours, work, kernel, links);
+            // ours lies above it meanwhile
+            return flat(theirs, added, work)?
+                .ready(kernel, &links.join("above"))?
+                .mount();
         }
         other => other?,
     }
@@ -52,18 +55,18 @@ pub(crate) fn exchange(
     }
 }
 
-/// Mounts ours above the engine's, which is in use.
-fn cover(
-    mut ours: OverlayMount,
+/// The engine's layers with `added` ones at the bottom and a work directory of its own: for a mount beside the engine's.
+pub(crate) fn flat(
+    theirs: &OverlayMount,
+    added: &[PathBuf],
     work: Option<&Path>,
-    kernel: KernelVersion,
-    links: &Path,
-) -> Result<(), ComposeError> {
+) -> Result<OverlayMount, ComposeError> {
+    let mut ours = with_layers(theirs, added);
     if let Some(work) = work {
         make_directory(work)?;
         ours.work = Some(work.to_path_buf());
     }
-    ours.ready(kernel, &links.join("above"))?.mount()
+    Ok(ours)
 }
 
 /// Makes good what a composition has done to an engine's mounts, for a container that has not come to be.
@@ -106,7 +109,7 @@ pub fn uncover(residue: &Residue) -> Result<(), ComposeError> {
 ///
 /// # Errors
 /// When ours is in use or the engine's cannot be mounted.
-pub(crate) fn put_back(
+fn put_back(
     theirs: &OverlayMount,
     kernel: KernelVersion,
     links: &Path,
@@ -143,7 +146,7 @@ pub fn reclaim(rootfs: &Path, kernel: KernelVersion, links: &Path) -> Result<boo
 }
 
 /// The engine's overlay with `added` layers at the bottom.
-pub(crate) fn with_layers(theirs: &OverlayMount, added: &[PathBuf]) -> OverlayMount {
+fn with_layers(theirs: &OverlayMount, added: &[PathBuf]) -> OverlayMount {
     let mut ours = theirs.clone();
     ours.source = engine::source_of_ours(theirs.lowers.len());
     ours.lowers.extend(added.iter().cloned());
