@@ -5,9 +5,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
-use fragment_types::Digest;
+use fragment_types::Digesting;
 use fragment_types::manifest::{Layer, Size};
-use sha2::{Digest as _, Sha256};
 use tar::{EntryType, Header};
 
 use crate::error::{Error, Result};
@@ -34,11 +33,11 @@ pub(crate) fn pack(
         path: file.to_owned(),
         source,
     };
-    let blob = Hashing::new(BufWriter::new(File::create(file).map_err(io)?));
+    let blob = Digesting::new(BufWriter::new(File::create(file).map_err(io)?));
     let mut encoder = zstd::Encoder::new(blob, LEVEL).map_err(io)?;
     encoder.include_checksum(true).map_err(io)?;
     let mut archive = Archive {
-        out: Hashing::new(encoder),
+        out: Digesting::new(encoder),
         epoch: u64::try_from(epoch).unwrap_or(0),
         links: BTreeMap::new(),
         plain: 0,
@@ -67,7 +66,7 @@ pub(crate) fn pack(
 
 /// A tar being written.
 struct Archive<W: Write> {
-    out: Hashing<W>,
+    out: Digesting<W>,
     epoch: u64,
     /// Device and inode -> the name under which the file stands in the archive already.
     links: BTreeMap<(u64, u64), String>,
@@ -207,44 +206,6 @@ fn record(key: &str, value: &[u8]) -> Vec<u8> {
     record.extend(value);
     record.push(b'\n');
     record
-}
-
-/// Passes writes on and digests them.
-struct Hashing<W> {
-    inner: W,
-    hasher: Sha256,
-    length: u64,
-}
-
-impl<W> Hashing<W> {
-    fn new(inner: W) -> Self {
-        Self {
-            inner,
-            hasher: Sha256::new(),
-            length: 0,
-        }
-    }
-
-    fn finish(self) -> (W, Digest, u64) {
-        (
-            self.inner,
-            Digest::from_bytes(self.hasher.finalize().into()),
-            self.length,
-        )
-    }
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.length += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 #[cfg(test)]

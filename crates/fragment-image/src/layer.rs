@@ -7,9 +7,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::{Compression, GzBuilder};
-use fragment_types::Digest;
+use fragment_types::Digesting;
 use rustix::fs::FileType;
-use sha2::{Digest as _, Sha256};
 use tar::{EntryType, Header};
 
 use crate::error::ImageError;
@@ -187,45 +186,12 @@ impl io::Read for Exactly {
     }
 }
 
-/// Digests and counts what is written through it.
-struct Digesting<W> {
-    inner: W,
-    hasher: Sha256,
-    length: u64,
-}
-
-impl<W> Digesting<W> {
-    fn new(inner: W) -> Self {
-        Self {
-            inner,
-            hasher: Sha256::new(),
-            length: 0,
-        }
-    }
-
-    fn finish(self) -> (W, Digest, u64) {
-        let digest = Digest::from_bytes(self.hasher.finalize().into());
-        (self.inner, digest, self.length)
-    }
-}
-
-impl<W: Write> Write for Digesting<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.length += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+    use fragment_types::Digest;
 
     use super::*;
     use crate::unpack::Tree;

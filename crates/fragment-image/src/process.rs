@@ -2,32 +2,16 @@
 
 use std::path::Path;
 
+use fragment::task::{DEFAULT_PATH, LINUX_CAPABILITIES, default_mounts};
 use fragment_sys::root::Root;
 use serde_json::{Value, json};
 
 use crate::error::ImageError;
 
-/// `PATH` of an image that sets none, as engines set it.
-const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Largest passwd or group file read, in bytes.
 const MAX_FILE: usize = 1 << 20;
-/// What engines leave a container.
-const CAPABILITIES: [&str; 14] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_RAW",
-    "CAP_SETFCAP",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_SETUID",
-    "CAP_SYS_CHROOT",
-    "CAP_AUDIT_WRITE",
-    "CAP_MKNOD",
-];
+/// What engines leave a container beyond what a task has.
+const MORE_CAPABILITIES: [&str; 2] = ["CAP_AUDIT_WRITE", "CAP_MKNOD"];
 
 /// What an image starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +34,7 @@ impl Process {
         }
         let mut env = texts(&config["Env"]);
         if !env.iter().any(|variable| variable.starts_with("PATH=")) {
-            env.push(PATH.to_owned());
+            env.push(format!("PATH={DEFAULT_PATH}"));
         }
         let cwd = config["WorkingDir"].as_str().filter(|cwd| !cwd.is_empty());
         let user = config["User"].as_str().unwrap_or_default();
@@ -90,6 +74,7 @@ impl Process {
         id: &str,
         annotations: &Value,
     ) -> Result<(), ImageError> {
+        let capabilities = [&LINUX_CAPABILITIES[..], &MORE_CAPABILITIES].concat();
         let namespaces = ["pid", "ipc", "uts", "mount", "network", "cgroup"];
         let config = json!({
             "ociVersion": "1.0.2",
@@ -103,12 +88,12 @@ impl Process {
                 "cwd": self.cwd,
                 "user": { "uid": self.uid, "gid": self.gid, "additionalGids": self.groups },
                 "capabilities": {
-                    "bounding": CAPABILITIES,
-                    "effective": CAPABILITIES,
-                    "permitted": CAPABILITIES,
+                    "bounding": capabilities,
+                    "effective": capabilities,
+                    "permitted": capabilities,
                 },
             },
-            "mounts": mounts(),
+            "mounts": default_mounts(),
             "linux": {
                 "cgroupsPath": format!("/fragment-image-{id}"),
                 "namespaces": namespaces.map(|kind| json!({ "type": kind })),
@@ -117,22 +102,6 @@ impl Process {
         let path = directory.join("config.json");
         std::fs::write(&path, config.to_string()).map_err(ImageError::io("write", &path))
     }
-}
-
-fn mounts() -> Value {
-    json!([
-        { "destination": "/proc", "type": "proc", "source": "proc" },
-        { "destination": "/dev", "type": "tmpfs", "source": "tmpfs",
-          "options": ["nosuid", "strictatime", "mode=755", "size=65536k"] },
-        { "destination": "/dev/pts", "type": "devpts", "source": "devpts",
-          "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"] },
-        { "destination": "/dev/shm", "type": "tmpfs", "source": "shm",
-          "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"] },
-        { "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue",
-          "options": ["nosuid", "noexec", "nodev"] },
-        { "destination": "/sys", "type": "sysfs", "source": "sysfs",
-          "options": ["nosuid", "noexec", "nodev", "ro"] },
-    ])
 }
 
 fn texts(value: &Value) -> Vec<String> {

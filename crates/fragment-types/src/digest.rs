@@ -1,6 +1,7 @@
 //! Content digests in the OCI form `sha256:<64 lower-case hex digits>`.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,44 @@ impl Digest {
     #[must_use]
     pub fn short(&self) -> String {
         hex::encode(&self.0[..6])
+    }
+}
+
+/// Passes writes on, digests and counts them.
+#[derive(Debug)]
+pub struct Digesting<W> {
+    inner: W,
+    hasher: Sha256,
+    length: u64,
+}
+
+impl<W> Digesting<W> {
+    /// Digests what will be written through it to `inner`.
+    pub fn new(inner: W) -> Self {
+        Self {
+            inner,
+            hasher: Sha256::new(),
+            length: 0,
+        }
+    }
+
+    /// What it wrote to, with the digest and the length in bytes of everything that was written.
+    pub fn finish(self) -> (W, Digest, u64) {
+        let digest = Digest(self.hasher.finalize().into());
+        (self.inner, digest, self.length)
+    }
+}
+
+impl<W: Write> Write for Digesting<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.length += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 

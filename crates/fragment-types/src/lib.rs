@@ -23,7 +23,7 @@ pub mod plan;
 pub mod requirement;
 
 pub use catalogue::{Catalogue, CatalogueError, ComponentIndex, ComponentSummary};
-pub use digest::Digest;
+pub use digest::{Digest, Digesting};
 pub use lock::{InvalidLock, Lock};
 pub use manifest::Manifest;
 pub use name::{Capability, ComponentName};

@@ -160,10 +160,8 @@ pub fn is_rootless() -> bool {
     if !rustix::process::geteuid().is_root() {
         return true;
     }
-    // the initial user namespace maps everything (user_namespaces(7))
-    let initial =
-        std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.contains("4294967295"));
-    !initial && std::env::var_os("USER").is_none_or(|user| user != "root")
+    fragment_cgroup::in_user_namespace()
+        && std::env::var_os("USER").is_none_or(|user| user != "root")
 }
 
 #[cfg(test)]

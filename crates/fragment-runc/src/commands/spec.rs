@@ -73,20 +73,13 @@ fn document(rootless: bool) -> Value {
     document
 }
 
-fn mounts() -> Value {
-    json!([
-        { "destination": "/proc", "type": "proc", "source": "proc" },
-        { "destination": "/dev", "type": "tmpfs", "source": "tmpfs",
-          "options": ["nosuid", "strictatime", "mode=755", "size=65536k"] },
-        { "destination": "/dev/pts", "type": "devpts", "source": "devpts",
-          "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"] },
-        { "destination": "/dev/shm", "type": "tmpfs", "source": "shm",
-          "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"] },
-        { "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid", "noexec", "nodev"] },
-        { "destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"] },
+fn mounts() -> Vec<Value> {
+    let mut mounts = fragment::task::default_mounts();
+    mounts.push(json!(
         { "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
           "options": ["nosuid", "noexec", "nodev", "relatime", "ro"] }
-    ])
+    ));
+    mounts
 }
 
 /// A user namespace with the caller as root, no network of its own (then /sys cannot be mounted, only bound) and no limits.
