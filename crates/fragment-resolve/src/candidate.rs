@@ -1,6 +1,7 @@
 //! Which sets of components would supply a need.
 
 use std::cmp::Reverse;
+use std::rc::Rc;
 
 use fragment_types::catalogue::{PathProvider, SonameProvider};
 use fragment_types::manifest::{NeededSoname, PathKind};
@@ -23,8 +24,8 @@ pub(crate) struct Candidate {
     pub(crate) lead: ComponentIndex,
     /// All that have to be in for the need to be supplied: `lead`, and what holds the targets of its links.
     pub(crate) parts: Set,
-    /// `parts` with what they require.
-    pub(crate) members: Set,
+    /// `parts` with what they require; shared by the many candidates of one component.
+    pub(crate) members: Rc<Set>,
     /// For a component needed by name: whether it is its own name and not an alias.
     pub(crate) exact: bool,
     /// Where the file lies that is used in the end.
@@ -150,20 +151,24 @@ impl Offer {
         route: Route,
         exact: bool,
     ) -> Result<(), CatalogueError> {
-        let mut members = Set::new();
+        let mut members: Option<Rc<Set>> = None;
         for part in &route.parts {
-            match shelf.closure(*part)?.as_ref() {
-                Ok(closure) => members.extend(closure),
+            match shelf.closure(*part)? {
+                Ok(closure) => match &mut members {
+                    None => members = Some(closure),
+                    Some(members) => Rc::make_mut(members).extend(closure.iter()),
+                },
                 Err(why) => {
                     let component = shelf.summary(*part)?.name.clone();
                     self.obstacles.push(Obstacle::Unusable {
                         component,
-                        why: why.clone(),
+                        why: Unusable::clone(&why),
                     });
                     return Ok(());
                 }
             }
         }
+        let members = members.unwrap_or_default();
         let lead = route.parts[0];
         // one closure is known to agree with itself; several may disagree
         if route.parts.len() > 1

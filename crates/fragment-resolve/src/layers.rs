@@ -21,24 +21,44 @@ pub(crate) fn order(
     set: &Set,
 ) -> Result<Vec<ComponentIndex>, CatalogueError> {
     let below = reachable(&edges(search, set)?);
-    let mut left = BTreeMap::new();
-    for index in set.iter().filter(|index| **index != core) {
-        let summary = search.shelf.summary(*index)?;
-        left.insert((summary.name.clone(), summary.digest), *index);
+    // what lies in a cycle with each other may lie either way
+    let stands_on = |upper: &ComponentIndex, lower: &ComponentIndex| {
+        upper != lower && below[upper].contains(lower) && !below[lower].contains(upper)
+    };
+    let mut above: BTreeMap<ComponentIndex, usize> = set.iter().map(|one| (*one, 0)).collect();
+    for (upper, lower) in below
+        .iter()
+        .flat_map(|(one, all)| all.iter().map(move |b| (one, b)))
+    {
+        if stands_on(upper, lower) {
+            *above.entry(*lower).or_default() += 1;
+        }
+    }
+    // the first by name on which nothing is left to put
+    let mut free = BTreeMap::new();
+    let key = |index: ComponentIndex| -> Result<_, CatalogueError> {
+        let summary = search.shelf.summary(index)?;
+        Ok((summary.name.clone(), summary.digest))
+    };
+    for (index, _) in above
+        .iter()
+        .filter(|(one, count)| **count == 0 && **one != core)
+    {
+        free.insert(key(*index)?, *index);
     }
     let mut order = Vec::with_capacity(set.len());
-    while !left.is_empty() {
-        // the first by name on which nothing is left to put, save what lies in a cycle with it
-        let free = left.iter().find(|(_, index)| {
-            left.values().all(|other| {
-                other == *index || !below[other].contains(*index) || below[*index].contains(other)
-            })
-        });
-        let Some((key, index)) = free.map(|(key, index)| (key.clone(), *index)) else {
-            break; // cannot be: the components of a finite order always have a topmost cycle
-        };
-        left.remove(&key);
-        order.push(index);
+    while let Some((_, upper)) = free.pop_first() {
+        order.push(upper);
+        for lower in below[&upper]
+            .iter()
+            .filter(|lower| stands_on(&upper, lower))
+        {
+            let count = above.entry(*lower).or_default();
+            *count -= 1;
+            if *count == 0 && *lower != core {
+                free.insert(key(*lower)?, *lower);
+            }
+        }
     }
     order.push(core);
     Ok(order)
@@ -68,11 +88,9 @@ fn suppliers(search: &Search<'_>, wanted: &Wanted, set: &Set) -> Result<Set, Cat
     if found.is_empty()
         && let Need::Soname(needed) = &wanted.need
     {
-        for provider in search.shelf.sonames(&needed.soname)?.iter() {
-            if set.contains(&provider.component) && crate::shelf::satisfies(provider, needed) {
-                found.insert(provider.component);
-            }
-        }
+        found = search
+            .shelf
+            .sonames_within(needed, |one| set.contains(&one))?;
     }
     Ok(found)
 }

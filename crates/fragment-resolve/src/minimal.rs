@@ -23,8 +23,9 @@ pub(crate) fn minimal(
             met.push(*id);
         }
     }
+    let fixed = fixed(search, core, &set, &met)?;
     let mut order = Vec::new();
-    for index in &set {
+    for index in set.difference(&fixed) {
         let summary = search.shelf.summary(*index)?;
         // the biggest first; names make the order that of the library, not of its numbering
         order.push((
@@ -39,8 +40,7 @@ pub(crate) fn minimal(
     loop {
         let before = kept.len();
         for (.., index) in &order {
-            if *index != core
-                && kept.contains(index)
+            if kept.contains(index)
                 && let Some(smaller) = without(search, core, &kept, *index, &met)?
             {
                 kept = smaller;
@@ -49,6 +49,30 @@ pub(crate) fn minimal(
         if kept.len() == before {
             return Ok(kept);
         }
+    }
+}
+
+/// What cannot be dropped: core, the only suppliers of the needs that are met, and those of these components' own needs. In most
+/// sets that is everything, and finding it costs one look at each need.
+fn fixed(
+    search: &Search<'_>,
+    core: ComponentIndex,
+    set: &Set,
+    met: &[NeedId],
+) -> Result<Set, CatalogueError> {
+    let mut fixed = Set::from([core]);
+    let mut queue = vec![core];
+    let mut needs = met.to_vec();
+    loop {
+        for id in needs.drain(..) {
+            if let Some(parts) = search.only_supplier(&search.wanted(id), set)? {
+                queue.extend(parts.into_iter().filter(|part| fixed.insert(*part)));
+            }
+        }
+        let Some(next) = queue.pop() else {
+            return Ok(fixed);
+        };
+        needs.extend(search.needs_of(next)?.iter());
     }
 }
 

@@ -49,12 +49,10 @@ pub fn resolve(library: &dyn Catalogue, request: &Request) -> Result<Resolution,
     if !refused.is_empty() {
         return Err(Refusal::Unmet { unmet: refused });
     }
-    let closure = shelf.closure(core)?;
     // `core` comes from an offer, and an offer admits only what has a closure
-    let closure = closure
-        .as_ref()
-        .as_ref()
-        .map_or_else(|_| Set::from([core]), Set::clone);
+    let closure = shelf
+        .closure(core)?
+        .unwrap_or_else(|_| Rc::new(Set::from([core])));
     let state = choose(&search, core, &closure, &roots, &mut warnings)?;
     let set = minimal(&search, core, state.components(), &roots)?;
     warn(&search, &set, &roots, &state, &mut warnings)?;

@@ -166,9 +166,31 @@ impl<'a> Search<'a> {
         match &wanted.need {
             // a component's own need may be met by a library that is private to another one
             Need::Soname(needed) if wanted.requirer.is_some() => {
-                self.shelf.soname_within(needed, set)
+                Ok(!self.shelf.sonames_within(needed, set)?.is_empty())
             }
             _ => Ok(false),
+        }
+    }
+
+    /// The components of `set` without which the need would go unmet, where only one way of meeting it is in `set`.
+    pub(crate) fn only_supplier(
+        &self,
+        wanted: &Wanted,
+        set: &Set,
+    ) -> Result<Option<Set>, CatalogueError> {
+        let usable = &wanted.offer.usable;
+        let mut ways = usable.iter().filter(|one| one.parts.is_subset(set));
+        if let Some(first) = ways.next() {
+            return Ok(ways.next().is_none().then(|| first.parts.clone()));
+        }
+        match &wanted.need {
+            Need::Soname(needed) if wanted.requirer.is_some() => {
+                let within = self
+                    .shelf
+                    .sonames_within(needed, |one| set.contains(&one))?;
+                Ok((within.len() == 1).then_some(within))
+            }
+            _ => Ok(None),
         }
     }
 

@@ -46,7 +46,7 @@ pub(crate) enum Unusable {
 }
 
 /// Components that come with a component whatever else is chosen.
-pub(crate) type Closure = Rc<Result<Set, Unusable>>;
+pub(crate) type Closure = Result<Rc<Set>, Rc<Unusable>>;
 
 type Memo<K, V> = RefCell<HashMap<K, V>>;
 
@@ -188,14 +188,29 @@ impl<'a> Shelf<'a> {
     /// What comes with `index` whatever else is chosen: itself and, transitively, the components required by a name to
     /// which only one usable component answers. Cycles end at what is in already.
     pub(crate) fn closure(&self, index: ComponentIndex) -> Result<Closure, CatalogueError> {
-        if let Some(known) = self.closures.borrow().get(&index) {
-            return Ok(Rc::clone(known));
+        // what is required first: a closure is then put together from those below it, save in a cycle
+        let mut pending = vec![index];
+        let mut visited = Set::new();
+        while let Some(next) = pending.last().copied() {
+            if self.closures.borrow().contains_key(&next) {
+                pending.pop();
+            } else if visited.insert(next) {
+                for name in &self.summary(next)?.requires {
+                    let below = self.named(name)?;
+                    pending.extend(below.iter().filter(|one| !visited.contains(one)));
+                }
+            } else {
+                let closure = self.walk_closure(next)?;
+                let closure = closure.map(Rc::new).map_err(Rc::new);
+                self.closures.borrow_mut().insert(next, closure);
+                pending.pop();
+            }
         }
-        let closure = Rc::new(self.walk_closure(index)?);
-        self.closures
-            .borrow_mut()
-            .insert(index, Rc::clone(&closure));
-        Ok(closure)
+        let known = self.closures.borrow();
+        // the loop ends when it is there
+        Ok(known
+            .get(&index)
+            .map_or_else(|| Ok(Rc::default()), Clone::clone))
     }
 
     fn walk_closure(&self, from: ComponentIndex) -> Result<Result<Set, Unusable>, CatalogueError> {
@@ -212,6 +227,13 @@ impl<'a> Shelf<'a> {
         let mut set = Set::from([from]);
         let mut queue = vec![from];
         while let Some(index) = queue.pop() {
+            if let Some(known) = self.closures.borrow().get(&index) {
+                match known {
+                    Ok(below) => set.append(&mut Set::clone(below)),
+                    Err(why) => return Ok(Err(Unusable::clone(why))),
+                }
+                continue;
+            }
             let summary = self.summary(index)?;
             for name in &summary.requires {
                 let answering = self.named(name)?;
@@ -290,24 +312,46 @@ impl<'a> Shelf<'a> {
         Ok(pairs.into_values().next())
     }
 
+    /// As [`Self::conflict_between`] of a set with itself, by names: closures of hundreds of components are common.
     fn conflict_within(
         &self,
         set: &Set,
     ) -> Result<Option<(ComponentIndex, ComponentIndex)>, CatalogueError> {
-        self.conflict_between(set, set.iter().copied())
+        let mut summaries = Vec::with_capacity(set.len());
+        let mut answering: HashMap<&ComponentName, Vec<ComponentIndex>> = HashMap::new();
+        for index in set {
+            summaries.push((*index, self.summary(*index)?));
+        }
+        for (index, summary) in &summaries {
+            for name in std::iter::once(&summary.name).chain(&summary.aliases) {
+                answering.entry(name).or_default().push(*index);
+            }
+        }
+        let mut suspects = Set::new();
+        for (index, summary) in &summaries {
+            let named = summary.conflicts.iter().chain([&summary.name]);
+            for other in named.filter_map(|name| answering.get(name)).flatten() {
+                if other != index && self.conflict(*index, *other)? {
+                    suspects.extend([*index, *other]);
+                }
+            }
+        }
+        self.conflict_between(&suspects, suspects.iter().copied())
     }
 
-    /// Whether a component of `set` has a shared object that satisfies `needed`, wherever it lies: a component may
-    /// find another's private library by its RPATH.
-    pub(crate) fn soname_within(
+    /// The components of `set` with a shared object that satisfies `needed`, wherever it lies: a component may find
+    /// another's private library by its RPATH.
+    pub(crate) fn sonames_within(
         &self,
         needed: &NeededSoname,
         set: impl Fn(ComponentIndex) -> bool,
-    ) -> Result<bool, CatalogueError> {
+    ) -> Result<Set, CatalogueError> {
         Ok(self
             .sonames(&needed.soname)?
             .iter()
-            .any(|provider| set(provider.component) && satisfies(provider, needed)))
+            .filter(|provider| set(provider.component) && satisfies(provider, needed))
+            .map(|provider| provider.component)
+            .collect())
     }
 }
 

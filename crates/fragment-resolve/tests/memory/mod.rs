@@ -70,6 +70,10 @@ pub(crate) fn component(text: &str, stored: u64) -> Component {
 }
 
 impl Component {
+    pub(crate) fn sonames(&self) -> &[(String, SonameProvider)] {
+        &self.sonames
+    }
+
     fn path(
         mut self,
         at: &str,
