@@ -15,7 +15,12 @@ const MAX_FILE: u64 = 64 << 20;
 pub(crate) struct Installed {
     pub(crate) version: String,
     pub(crate) source: String,
-    architecture: String,
+    /// Version of the source package, where it differs from `version`.
+    pub(crate) source_version: Option<String>,
+    pub(crate) architecture: String,
+    pub(crate) maintainer: String,
+    /// The whole paragraph, as dpkg wrote it.
+    pub(crate) paragraph: String,
     /// Pre-Depends and Depends: each is satisfied by one of its names.
     pub(crate) depends: Vec<Vec<String>>,
     provides: Vec<String>,
@@ -94,6 +99,15 @@ impl Database {
         self.files.get(package).map_or(&[], Vec::as_slice)
     }
 
+    /// Where the file that `package` lists as `path` is: merged-/usr spelling, diversions applied.
+    pub(crate) fn place(&self, package: &str, path: &str) -> String {
+        let path = merged_usr(path);
+        match self.diversions.get(path.as_ref()) {
+            Some(diversion) if diversion.by != package => diversion.to.clone(),
+            _ => path.into_owned(),
+        }
+    }
+
     /// The packages that list `path`.
     pub(crate) fn owners(&self, path: &str) -> &[String] {
         self.owners.get(path).map_or(&[], Vec::as_slice)
@@ -123,16 +137,12 @@ impl Database {
             };
             let mut files = Vec::new();
             for path in list.lines().filter(|l| l.starts_with('/') && *l != "/.") {
-                let path = merged_usr(path);
-                let path = match self.diversions.get(path.as_ref()) {
-                    Some(diversion) if diversion.by != *name => diversion.to.as_str(),
-                    _ => path.as_ref(),
-                };
+                let path = self.place(name, path);
                 self.owners
-                    .entry(path.to_owned())
+                    .entry(path.clone())
                     .or_default()
                     .push(name.clone());
-                files.push(path.to_owned());
+                files.push(path);
             }
             self.files.insert(name.clone(), files);
         }
@@ -174,14 +184,16 @@ fn parse_stanza(stanza: &str) -> Option<(String, Installed)> {
     let get = |key| fields.get(key).map_or("", String::as_str);
     let mut depends = dependencies(get("Pre-Depends"));
     depends.extend(dependencies(get("Depends")));
-    let source = get("Source")
-        .split_whitespace()
-        .next()
-        .unwrap_or(&name)
-        .to_owned();
+    // `NAME`, or `NAME (VERSION)` where the version is another one (deb-control(5))
+    let mut source = get("Source").split_whitespace();
+    let source_name = source.next().unwrap_or(&name).to_owned();
+    let source_version = source.next().map(|v| v.trim_matches(['(', ')']).to_owned());
     let package = Installed {
         version: get("Version").to_owned(),
-        source,
+        source: source_name,
+        source_version,
+        maintainer: get("Maintainer").to_owned(),
+        paragraph: stanza.to_owned(),
         architecture: get("Architecture").to_owned(),
         depends,
         provides: dependencies(get("Provides"))
@@ -270,6 +282,8 @@ mod tests {
                       Pre-Depends: dpkg (>= 1.17)\nDepends: libc6 (>= 2.34), a:any | b [amd64],\n c\nProvides: v (= 1)\n";
         let (name, package) = parse_stanza(stanza).unwrap();
         assert_eq!((name.as_str(), package.source.as_str()), ("libx", "x"));
+        assert_eq!(package.source_version.as_deref(), Some("1.0"));
+        assert_eq!(package.paragraph, stanza);
         assert_eq!(
             package.depends,
             [vec!["dpkg"], vec!["libc6"], vec!["a", "b"], vec!["c"]]

@@ -40,6 +40,7 @@ mod recipe;
 mod record;
 mod resolve;
 mod root;
+mod status;
 mod tree;
 mod users;
 mod version;

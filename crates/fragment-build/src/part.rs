@@ -15,11 +15,14 @@ use crate::library::Library;
 use crate::modules;
 use crate::record::Record;
 use crate::root::Root;
+use crate::status;
 use crate::tree::{Content, Source, path_entry};
 use crate::workspace::{Job, Workspace};
 
 /// Largest configuration file of the loader that is read, in bytes.
 const MAX_LD_CONF: u64 = 1 << 20;
+/// Directory of a job that holds stripped files.
+const STRIPPED: &str = "stripped";
 
 /// A component as the others see it.
 #[derive(Debug)]
@@ -121,6 +124,14 @@ impl Fresh {
         {
             strip(&mut cut, job.directory())?;
         }
+        let stripped = job.as_ref().map(|job| job.directory().join(STRIPPED));
+        status::add(
+            &cut.packages,
+            &database,
+            &root,
+            stripped.as_deref(),
+            &mut cut.tree,
+        )?;
         cut.tree.digest_files()?;
         let index = index::index(&cut.tree, &configured(&root)?)?;
         let mut modules = BTreeSet::new();
@@ -269,7 +280,7 @@ fn python_builtins(cut: &Cut, job: &Job) -> Vec<Module> {
 
 /// Replaces ELF files by stripped ones.
 fn strip(cut: &mut Cut, directory: &Path) -> Result<()> {
-    let target = directory.join("stripped");
+    let target = directory.join(STRIPPED);
     std::fs::create_dir_all(&target).map_err(|source| Error::Io {
         operation: "creating",
         path: target.clone(),

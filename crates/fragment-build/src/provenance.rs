@@ -1,12 +1,13 @@
 //! Which packages a component's files come from, and of when they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 
 use fragment_types::manifest::Package;
 
 use crate::copyright;
 use crate::cut::Installation;
+use crate::dpkg::{Database, Installed};
 use crate::error::{Error, Result};
 use crate::recipe::Recipe;
 use crate::root::Node;
@@ -42,12 +43,22 @@ pub(crate) fn packages<'a>(
             name: package.to_owned(),
             version: installed.version.clone(),
             source: installed.source.clone(),
+            source_version: installed.source_version.clone(),
+            architecture: Some(installed.architecture.clone()),
+            maintainer: Some(installed.maintainer.clone()).filter(|m| !m.is_empty()),
+            depends: depends(installed, at.database),
             licences: copyright::licences(&String::from_utf8_lossy(&text)),
             sliced,
         });
     }
     described.sort_by_key(|p| recipe.leading_package() != Some(p.name.as_str()));
     Ok(described)
+}
+
+/// The packages that satisfy the dependencies of `installed`, as installed.
+fn depends(installed: &Installed, database: &Database) -> BTreeSet<String> {
+    let satisfier = |group: &Vec<String>| database.satisfier(group).map(str::to_owned);
+    installed.depends.iter().filter_map(satisfier).collect()
 }
 
 /// The newest time below `/usr/share/doc` of the component's packages.

@@ -99,23 +99,29 @@ impl Entry {
         }))
     }
 
-    /// A file of our own.
+    /// A file of root's with this content.
+    pub(crate) fn of_bytes(bytes: Vec<u8>, mode: u32) -> Self {
+        Self {
+            mode,
+            uid: 0,
+            gid: 0,
+            content: Content::File {
+                size: bytes.len() as u64,
+                source: Source::Bytes(bytes),
+                digest: None,
+                inode: None,
+                capability: None,
+            },
+        }
+    }
+
+    /// What a recipe's `files` describe.
     pub(crate) fn of_spec(spec: &FileSpec) -> Self {
         let mode = spec.mode.map(|m| m.0);
         let (mode, content) = if let Some(target) = &spec.link {
             (0o777, Content::Symlink(target.clone()))
         } else if let Some(text) = &spec.content {
-            let bytes = text.as_bytes().to_vec();
-            let size = bytes.len() as u64;
-            let source = Source::Bytes(bytes);
-            let content = Content::File {
-                source,
-                size,
-                digest: None,
-                inode: None,
-                capability: None,
-            };
-            (mode.unwrap_or(0o644), content)
+            return Self::of_bytes(text.as_bytes().to_vec(), mode.unwrap_or(0o644));
         } else {
             (mode.unwrap_or(0o755), Content::Directory)
         };

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -161,8 +162,9 @@ fn manifests_say_what_is_there(manifests: &BTreeMap<&str, &Manifest>) {
                 "/proc/",
                 "/dev/",
             ];
+            let kept = path == "/var/lib/dpkg" || path.starts_with("/var/lib/dpkg/status.d");
             assert!(
-                !state.iter().any(|s| path.starts_with(s)),
+                kept || !state.iter().any(|s| path.starts_with(s)),
                 "{name} holds {path}"
             );
             assert!(
@@ -186,11 +188,19 @@ fn layers_hold_what_manifests_say(built: &[Built]) {
         assert_eq!(Digest::of(&plain), manifest.layer.diff_id);
         let mut archive = tar::Archive::new(plain.as_slice());
         let mut names = Vec::new();
+        let mut status = BTreeMap::new();
         for entry in archive.entries().unwrap() {
-            let entry = entry.unwrap();
+            let mut entry = entry.unwrap();
             let name = String::from_utf8(entry.path_bytes().into_owned()).unwrap();
+            let file = name.strip_prefix("var/lib/dpkg/status.d/");
+            if let Some(file) = file.filter(|f| !f.is_empty()) {
+                let mut text = String::new();
+                entry.read_to_string(&mut text).unwrap();
+                status.insert(file.to_owned(), text);
+            }
             names.push(format!("/{}", name.trim_end_matches('/')));
         }
+        scanners_find_packages(manifest, &status);
         let listed: Vec<&str> = manifest
             .provides
             .paths
@@ -202,6 +212,35 @@ fn layers_hold_what_manifests_say(built: &[Built]) {
             serde_json::from_slice(&fs::read(&component.manifest_file).unwrap()).unwrap();
         assert_eq!(written, *manifest);
     }
+}
+
+/// `status`: what is below `/var/lib/dpkg/status.d`, by file name.
+fn scanners_find_packages(manifest: &Manifest, status: &BTreeMap<String, String>) {
+    for package in &manifest.packages {
+        let (name, paragraph) = (&package.name, &status[&package.name]);
+        let has = |line: &str| paragraph.lines().any(|l| l == line);
+        assert!(has(&format!("Package: {name}")), "{paragraph}");
+        assert!(has(&format!("Version: {}", package.version)), "{paragraph}");
+        assert!(has("Status: install ok installed"), "{paragraph}");
+        assert_eq!(has("Fragment-Slice: yes"), package.sliced, "{paragraph}");
+        assert!(!paragraph.contains("\n\n") && !has("Conffiles:"));
+        let architecture = package.architecture.as_ref().unwrap();
+        assert!(has(&format!("Architecture: {architecture}")), "{paragraph}");
+        let listed = status[&format!("{name}.md5sums")].lines();
+        let listed: Vec<&str> = listed.map(|l| l.split_once("  ").unwrap().1).collect();
+        for path in &listed {
+            let held = |e: &&fragment_types::manifest::PathEntry| e.path[1..] == **path;
+            assert!(manifest.provides.paths.iter().any(|e| held(&e)), "{path}");
+        }
+        let of_the_package = match name.as_str() {
+            "zlib1g" => "usr/lib/x86_64-linux-gnu/libz.so.1.2.13",
+            "busybox" => "usr/bin/busybox",
+            "libc6" => "usr/lib/x86_64-linux-gnu/libc.so.6",
+            _ => continue,
+        };
+        assert!(listed.contains(&of_the_package), "{name}: {listed:?}");
+    }
+    assert_eq!(status.len(), manifest.packages.len() * 2);
 }
 
 fn unchanged_components_are_reused(work: &Path, output: &Path) {

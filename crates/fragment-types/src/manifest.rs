@@ -98,7 +98,7 @@ pub struct Account {
 }
 
 /// A distribution package whose files are in the component.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Package {
     /// Binary package name.
     pub name: String,
@@ -106,6 +106,18 @@ pub struct Package {
     pub version: String,
     /// Source package name.
     pub source: String,
+    /// Version of the source package, where it differs from `version`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_version: Option<String>,
+    /// Architecture as the distribution spells it (`amd64`, `all`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<String>,
+    /// Who maintains it, `NAME <ADDRESS>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintainer: Option<String>,
+    /// Packages it depends on: of alternatives and virtual packages, those that were installed.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub depends: BTreeSet<String>,
     /// Licences as far as the package's copyright file names them in machine-readable form (DEP-5 short names).
     #[serde(default)]
     pub licences: BTreeSet<String>,

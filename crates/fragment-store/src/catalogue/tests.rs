@@ -241,9 +241,7 @@ fn random_manifest() -> impl Strategy<Value = Manifest> {
                 .map(|name| Package {
                     source: name.clone(),
                     name,
-                    version: String::new(),
-                    licences: BTreeSet::new(),
-                    sliced: false,
+                    ..Package::default()
                 })
                 .collect();
             manifest.requires = Requires {
