@@ -13,11 +13,16 @@ use crate::elf::Elf;
 use crate::error::AnalysisError;
 use crate::ledger::Ledger;
 use crate::task::Task;
+use crate::words::interpreter::Language;
 
 /// Deepest nest of programs that run programs, scripts that name scripts, links in components.
 pub(crate) const MAX_DEPTH: usize = 12;
 /// Most files that are looked into because of a word somewhere.
-pub(crate) const MAX_SOFT_FILES: usize = 64;
+pub(crate) const MAX_SOFT_FILES: usize = 256;
+/// Most bytes of texts that are read because of a word somewhere.
+pub(crate) const MAX_SOFT_BYTES: usize = 2 << 20;
+/// Most different command names and paths that are looked up because of a word somewhere.
+pub(crate) const MAX_NAMES: usize = 1024;
 /// The capability of the component below every composition.
 const CORE: &str = "process_execution";
 
@@ -109,8 +114,13 @@ pub(crate) struct Analyser<'a> {
     /// Programs and texts already looked into, with the strength on whose behalf.
     pub(crate) seen: BTreeMap<String, Strength>,
     pub(crate) soft_files: usize,
-    /// Modules installed in the bundle for python3, with where; read when first asked for.
-    pub(crate) python_modules: Option<BTreeMap<String, String>>,
+    pub(crate) soft_bytes: usize,
+    /// Command names and paths that words name, with the strength on whose behalf.
+    pub(crate) names: BTreeSet<(Strength, String)>,
+    /// Directories that scripts of a language add to the search for modules.
+    pub(crate) directories: BTreeMap<Language, Vec<String>>,
+    /// Directories of the bundle where a language looks for modules; read when first asked for.
+    pub(crate) places: BTreeMap<Language, Rc<Vec<String>>>,
 }
 
 impl<'a> Analyser<'a> {
@@ -125,7 +135,10 @@ impl<'a> Analyser<'a> {
             elves: HashMap::new(),
             seen: BTreeMap::new(),
             soft_files: 0,
-            python_modules: None,
+            soft_bytes: 0,
+            names: BTreeSet::new(),
+            directories: BTreeMap::new(),
+            places: BTreeMap::new(),
         }
     }
 
@@ -235,6 +248,15 @@ impl<'a> Analyser<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// Whether it is a core fragment, below every composition.
+    pub(crate) fn is_core(&self, index: ComponentIndex) -> Result<bool, CatalogueError> {
+        let summary = self.library.component(index)?;
+        Ok(summary
+            .capabilities
+            .iter()
+            .any(|name| name.as_str() == CORE))
     }
 
     /// The component that resolution prefers among several: the core fragment, then by preference, then by name.

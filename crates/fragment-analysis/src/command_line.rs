@@ -4,10 +4,11 @@ use fragment_sys::root::Kind;
 use fragment_types::{EvidenceKind, Need, Strength};
 
 use crate::address::{self, Address};
-use crate::analyser::{Analyser, Context, Place};
+use crate::analyser::{Analyser, Context, MAX_NAMES, MAX_SOFT_BYTES, Place};
+use crate::applets;
 use crate::error::AnalysisError;
 use crate::rules;
-use crate::words::interpreter::{self, Program};
+use crate::words::interpreter::{self, Language, Program};
 use crate::words::{Word, file_name, is_command_name, shell, wrapper};
 
 /// Longest evidence detail taken from a word.
@@ -17,18 +18,23 @@ impl Analyser<'_> {
     /// Reads the command line of the entrypoint.
     pub(crate) fn command_line(&mut self, context: &Context) -> Result<(), AnalysisError> {
         let words = crate::words::of_argv(&self.task.argv, 0);
-        self.words(&words, context)
+        self.words(&words, None, context)
     }
 
-    /// Reads the words of a command whose program has been dealt with.
-    fn words(&mut self, words: &[Word], context: &Context) -> Result<(), AnalysisError> {
+    /// Reads the words of a command whose program has been dealt with, and the here-document it is given.
+    fn words(
+        &mut self,
+        words: &[Word],
+        input: Option<&str>,
+        context: &Context,
+    ) -> Result<(), AnalysisError> {
         if context.depth > crate::analyser::MAX_DEPTH {
             return Ok(());
         }
         let soft = context.soft();
         self.purpose(words, &soft);
         self.arguments(words, &soft)?;
-        self.text_of(words, &soft)?;
+        self.text_of(words, input, &soft)?;
         // `LD_LIBRARY_PATH=… prog`: what the program will find is not what was looked up here.
         let altered = words
             .iter()
@@ -44,29 +50,39 @@ impl Analyser<'_> {
                 .is_some_and(|word| file_name(&word.text) == "busybox")
             {
                 // Its applets need no file of their own.
-                self.words(&inner, &context.deeper())?;
+                self.words(&inner, input, &context.deeper())?;
             } else {
-                self.invocation(&inner, &context.deeper())?;
+                self.invocation(&inner, input, &context.deeper())?;
             }
         }
         Ok(())
     }
 
     /// A command inside a command line or script.
-    fn invocation(&mut self, words: &[Word], context: &Context) -> Result<(), AnalysisError> {
+    fn invocation(
+        &mut self,
+        words: &[Word],
+        input: Option<&str>,
+        context: &Context,
+    ) -> Result<(), AnalysisError> {
         let Some(first) = words.first() else {
             return Ok(());
         };
         let step = context.with(word_kind(first), &first.source, shown(&first.text));
         if first.literal && !is_internal(&first.text) {
             self.named_command(&first.text, &step)?;
+            self.beyond_applet(words, &step)?;
         }
-        self.words(words, context)
+        self.words(words, input, context)
     }
 
     /// A program that a word names.
     fn named_command(&mut self, name: &str, context: &Context) -> Result<(), AnalysisError> {
         let soft = context.soft();
+        let named = (context.strength, name.to_owned());
+        if self.names.len() >= MAX_NAMES || !self.names.insert(named) {
+            return Ok(());
+        }
         if name.contains('/') {
             let place = self.locate(name);
             return match self.tolerate(&soft, place)? {
@@ -184,45 +200,69 @@ impl Analyser<'_> {
         Ok(())
     }
 
-    /// The text that a command line gives to an interpreter.
+    /// A command of the core fragment that is asked for more than it can do: the distribution's own is wanted as well.
+    fn beyond_applet(&mut self, words: &[Word], context: &Context) -> Result<(), AnalysisError> {
+        let Some(detail) = applets::excess(words) else {
+            return Ok(());
+        };
+        let name = file_name(&words[0].text);
+        if self.search_path(name)?.is_some() || !self.names.insert((Strength::Soft, detail.clone()))
+        {
+            return Ok(());
+        }
+        let providers = self.library.providing_command(name)?;
+        let (mut others, mut in_core) = (Vec::new(), false);
+        for provider in providers {
+            match self.is_core(provider.component)? {
+                true => in_core = true,
+                false => others.push(provider.component),
+            }
+        }
+        if let (true, Some(best)) = (in_core, self.preferred(others.into_iter())?) {
+            let name = self.library.component(best)?.name;
+            let first = &words[0];
+            let step = context.with(word_kind(first), &first.source, shown(&detail));
+            let need = Need::Component { name };
+            self.ledger.add(need, Strength::Soft, None, step.chain);
+        }
+        Ok(())
+    }
+
+    /// What a command line gives to an interpreter, and the here-document it is given.
     pub(crate) fn text_of(
         &mut self,
         words: &[Word],
+        input: Option<&str>,
         context: &Context,
     ) -> Result<(), AnalysisError> {
-        let Some(program) = interpreter::program(words) else {
-            return Ok(());
-        };
-        match program {
-            Program::ShellText(word) => self.shell_text(&word.text, &word.source, context),
-            Program::ShellFile(word) => match self.read_text(&word, context) {
-                Some((path, text)) => self.shell_text(&text, &path, context),
-                None => Ok(()),
-            },
-            Program::PythonText(word) => {
-                self.python_text(&word.text, &word.source, None, context);
-                Ok(())
-            }
-            Program::PythonModule(word) => {
-                let module = word.text.split('.').next().unwrap_or_default().to_owned();
-                let step = context.with(word_kind(&word), &word.source, format!("-m {module}"));
-                self.module(&module, &step);
-                Ok(())
-            }
-            Program::PythonFile(word) => {
-                let word = Word {
-                    text: self.python_main(&word.text),
-                    ..word
-                };
-                if let Some((path, text)) = self.read_text(&word, context) {
-                    let directory = path
-                        .rsplit_once('/')
-                        .map(|(directory, _)| directory.to_owned());
-                    self.python_text(&text, &path, directory, context);
+        for program in interpreter::programs(words, input) {
+            match program {
+                Program::Text(language, word) => {
+                    self.script_text(language, &word.text, &word.source, context)?;
                 }
-                Ok(())
+                Program::File(language, word) => self.script_file(language, &word, context)?,
+                Program::Directory(language, word) if word.literal => {
+                    self.add_directory(language, self.task.absolute(&word.text));
+                }
+                Program::Module(language, word) if word.literal => {
+                    let end = word.text.find(['=', ',', ' ']).unwrap_or(word.text.len());
+                    let module = word.text[..end].trim_start_matches('-');
+                    let step =
+                        context.with(word_kind(&word), &word.source, format!("module {module}"));
+                    if language == Language::Python {
+                        // `-m` looks in the working directory first.
+                        self.add_directory(language, self.task.absolute(""));
+                    }
+                    if module.starts_with(['.', '/']) {
+                        self.included(language, module, &word.source, &step)?;
+                    } else {
+                        self.import(language, module, &word.source, &step)?;
+                    }
+                }
+                Program::Directory(..) | Program::Module(..) => {}
             }
         }
+        Ok(())
     }
 
     /// The text of a file of the bundle, once, as far as it is text.
@@ -238,17 +278,22 @@ impl Analyser<'_> {
                 _ => return None,
             },
         };
-        if !self.enter(&format!("text {path}"), &context.soft()) {
+        if self.soft_bytes >= MAX_SOFT_BYTES
+            || !self.enter(&format!("text {path}"), &context.soft())
+        {
             return None;
         }
-        let bytes = self.root.read_prefix(&path, shell::MAX_TEXT).ok()?;
-        if bytes.contains(&0) {
-            return None;
+        let mut bytes = self.root.read_prefix(&path, shell::MAX_TEXT).ok()?;
+        self.soft_bytes += bytes.len();
+        // An archive that unpacks itself is a text with something behind it.
+        if let Some(end) = bytes.iter().position(|byte| *byte == 0) {
+            let line = bytes[..end].iter().rposition(|byte| *byte == b'\n')?;
+            bytes.truncate(line + 1);
         }
         Some((path, String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    fn shell_text(
+    pub(crate) fn shell_text(
         &mut self,
         text: &str,
         source: &str,
@@ -258,8 +303,8 @@ impl Analyser<'_> {
             return Ok(());
         }
         let context = context.soft().deeper();
-        for words in shell::commands(text, source) {
-            self.invocation(&words, &context)?;
+        for command in shell::read(text, source).commands {
+            self.invocation(&command.words, command.input.as_deref(), &context)?;
         }
         Ok(())
     }

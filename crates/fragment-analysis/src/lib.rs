@@ -10,6 +10,7 @@
 //! | [`shebang`] | `#!` lines, as the kernel reads them |
 //! | [`env_command`] | command lines of env(1), `-S` included |
 //! | [`words`] | command lines and shell texts: which commands they name |
+//! | [`imports`] | texts of Python, Perl, Ruby, JavaScript, PHP, Lua, Tcl and R: what they load and run |
 //! | [`python`] | imports of Python texts |
 //! | [`address`] | words that are network addresses |
 //!
@@ -27,6 +28,7 @@
 //! ([`AnalysisError::SymbolVersion`]). Of something soft such a thing is only a warning.
 
 mod analyser;
+mod applets;
 mod command_line;
 mod entry;
 mod environment;
@@ -37,6 +39,8 @@ mod loader;
 mod merged;
 mod modules;
 mod owner;
+mod packages;
+mod places;
 mod program;
 mod rules;
 mod task;
@@ -44,6 +48,7 @@ mod task;
 pub mod address;
 pub mod elf;
 pub mod env_command;
+pub mod imports;
 pub mod python;
 pub mod shebang;
 pub mod words;

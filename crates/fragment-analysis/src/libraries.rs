@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use fragment_sys::root::Kind;
 use fragment_types::manifest::NeededSoname;
 use fragment_types::{EvidenceKind, Need};
 
@@ -82,6 +83,41 @@ impl Analyser<'_> {
             at += 1;
         }
         Ok(())
+    }
+
+    /// A shared object that an interpreter loads: what it needs, as one of the interpreter's own would.
+    pub(crate) fn native_module(
+        &mut self,
+        path: &str,
+        context: &Context,
+    ) -> Result<(), AnalysisError> {
+        let Ok(Some(found)) = self.root.lookup(path) else {
+            return Ok(());
+        };
+        let soft = context.soft();
+        if found.kind != Kind::File || !self.enter(&format!("library {path}"), &soft) {
+            return Ok(());
+        }
+        let elf = self.elf(&found.path);
+        let Some(elf) = self.tolerate(&soft, elf)? else {
+            return Ok(());
+        };
+        self.own_file(&found, true, &soft);
+        let loader = Loader::new(self.root, self.task, "", false, elf.machine);
+        let program = Program {
+            interpreter: "",
+            own_interpreter: false,
+            speaks: true,
+        };
+        let object = Object {
+            elf,
+            origin: directory(&found.path).to_owned(),
+            path: found.path,
+            loader: None,
+            context: soft.clone(),
+        };
+        let result = self.libraries(&program, object, loader);
+        self.tolerate(&soft, result).map(drop)
     }
 
     /// The library of the bundle that the loader would take for `soname`.

@@ -1,16 +1,20 @@
-//! Modules of script languages: which a text imports, and which of them the bundle has.
-
-use std::collections::BTreeMap;
+//! Modules and files that scripts load: followed where the bundle has them, else needed from the library.
 
 use fragment_sys::root::Kind;
 use fragment_types::{EvidenceKind, Need, Strength};
 
-use crate::analyser::{Analyser, Context, Place};
+use crate::analyser::{Analyser, Context, Place, clean};
+use crate::error::AnalysisError;
+use crate::imports::{self, Import};
+use crate::libraries::directory;
 use crate::python;
 use crate::rules;
 use crate::words::Word;
+use crate::words::interpreter::Language;
 
-/// Most entries of a directory that are looked at for modules.
+/// Most directories that scripts add to the search for modules of one language.
+const MAX_DIRECTORIES: usize = 16;
+/// Most entries of a directory that are looked at for a module.
 const MAX_MODULE_FILES: usize = 4096;
 
 impl Analyser<'_> {
@@ -24,137 +28,354 @@ impl Analyser<'_> {
         }
     }
 
-    /// Imports of a Python text; modules beside a script are its own and are read as well, one level deep.
-    pub(crate) fn python_text(
+    /// Reads a file that an interpreter of `language` runs.
+    pub(crate) fn script_file(
         &mut self,
+        language: Language,
+        word: &Word,
+        context: &Context,
+    ) -> Result<(), AnalysisError> {
+        let word = match language {
+            Language::Python => Word {
+                text: self.python_main(&word.text),
+                ..word.clone()
+            },
+            _ => word.clone(),
+        };
+        let Some((path, text)) = self.read_text(&word, context) else {
+            return Ok(());
+        };
+        match language {
+            // sys.path[0]
+            Language::Python => self.add_directory(language, directory(&path).to_owned()),
+            Language::Lua => self.add_directory(language, self.task.absolute("")),
+            Language::Node => self.package_of(&path, context),
+            Language::Php => self.composer_of(&path, context),
+            _ => {}
+        }
+        self.script_text(language, &text, &path, context)
+    }
+
+    /// Reads a text of `language`; `source` is its path or the word that holds it.
+    pub(crate) fn script_text(
+        &mut self,
+        language: Language,
         text: &str,
         source: &str,
-        directory: Option<String>,
+        context: &Context,
+    ) -> Result<(), AnalysisError> {
+        if context.depth > crate::analyser::MAX_DEPTH {
+            return Ok(());
+        }
+        if language == Language::Shell {
+            return self.shell_text(text, source, context);
+        }
+        let context = context.soft().deeper();
+        let imports = imports::read(language, text);
+        for import in &imports {
+            if let Import::Directory(path) = import {
+                let path = match path.strip_prefix("./") {
+                    _ if path.starts_with('/') => path.clone(),
+                    Some(rest) if source.starts_with('/') => {
+                        format!("{}/{rest}", directory(source))
+                    }
+                    _ => self.task.absolute(path),
+                };
+                self.add_directory(language, clean(&path));
+            }
+        }
+        for import in imports {
+            match import {
+                Import::Directory(_) => {}
+                Import::Module(name) => self.import(language, &name, source, &context)?,
+                Import::File(path) => self.included(language, &path, source, &context)?,
+                Import::Package(name) => {
+                    let step = context.with(EvidenceKind::Import, source, format!("gem {name}"));
+                    self.need_module("rubygem", &name, None, &step);
+                }
+                Import::Function(name) => self.php_function(&name, source, &context)?,
+                Import::Command(text) => self.shell_text(&text, source, &context)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a directory that is searched for modules before all others.
+    pub(crate) fn add_directory(&mut self, language: Language, path: String) {
+        let directories = self.directories.entry(language).or_default();
+        if directories.len() < MAX_DIRECTORIES && !directories.contains(&path) {
+            directories.push(path);
+        }
+    }
+
+    /// A module that a text or the command line names.
+    pub(crate) fn import(
+        &mut self,
+        language: Language,
+        name: &str,
+        source: &str,
+        context: &Context,
+    ) -> Result<(), AnalysisError> {
+        let step = context.with(EvidenceKind::Import, source, format!("import {name}"));
+        if language == Language::Node {
+            return self.node_module(name, source, &step);
+        }
+        if language == Language::Python && name.starts_with('.') {
+            return self.relative_module(name, source, &step);
+        }
+        let top = name.split('.').next().unwrap_or_default();
+        if language == Language::Python {
+            for (module, path) in rules::PYTHON_DATA {
+                if *module == top {
+                    self.need_path(path, &step);
+                }
+            }
+            if python::is_built_in(top) || top.is_empty() {
+                return Ok(());
+            }
+        }
+        if language == Language::Ruby && matches!(name, "bundler" | "bundler/setup") {
+            self.gemfile(source, &step)?;
+        }
+        let own = self.directories.get(&language).cloned().unwrap_or_default();
+        for place in &own {
+            let files = self.module_files(language, place, name);
+            if !files.is_empty() {
+                return self.follow(language, files, &step);
+            }
+        }
+        for place in self.places(language).iter() {
+            let files = self.module_files(language, place, name);
+            if let Some(file) = files.first() {
+                let module = if language == Language::Python {
+                    top
+                } else {
+                    name
+                };
+                let file = file.strip_suffix("/__init__.py").unwrap_or(file).to_owned();
+                self.need_module(language.name(), module, Some(file), &step);
+                return self.follow(language, files, &step);
+            }
+        }
+        let name = match language {
+            Language::Python => self.python_name(name)?,
+            _ => name.to_owned(),
+        };
+        self.need_module(language.name(), &name, None, &step);
+        Ok(())
+    }
+
+    pub(crate) fn need_module(
+        &mut self,
+        language: &str,
+        name: &str,
+        here: Option<String>,
         context: &Context,
     ) {
-        let mut local = Vec::new();
-        for module in python::imports(text) {
-            let step = context.with(EvidenceKind::Import, source, format!("import {module}"));
-            match directory
-                .as_deref()
-                .and_then(|directory| self.local_module(directory, &module))
-            {
-                Some(path) => local.push((path, step)),
-                None => self.module(&module, &step),
-            }
-        }
-        for (path, step) in local {
-            let word = Word::literal(path, source);
-            if let Some((path, text)) = self.read_text(&word, &step) {
-                for module in python::imports(&text) {
-                    let local = directory
-                        .as_deref()
-                        .and_then(|dir| self.local_module(dir, &module));
-                    if local.is_none() {
-                        let step =
-                            step.with(EvidenceKind::Import, &path, format!("import {module}"));
-                        self.module(&module, &step);
-                    }
-                }
-            }
-        }
-    }
-
-    fn local_module(&self, directory: &str, module: &str) -> Option<String> {
-        let candidates = [
-            format!("{directory}/{module}.py"),
-            format!("{directory}/{module}/__init__.py"),
-            format!("{directory}/{module}"),
-        ];
-        candidates
-            .into_iter()
-            .find(|path| matches!(self.root.lookup(path), Ok(Some(_))))
-    }
-
-    pub(crate) fn module(&mut self, module: &str, context: &Context) {
-        for (name, path) in rules::PYTHON_DATA {
-            if *name == module {
-                self.need_path(path, &context.soft());
-            }
-        }
-        if python::is_built_in(module) || module.is_empty() {
-            return;
-        }
-        let installed = self.python_modules().get(module).cloned();
         let need = Need::Module {
-            language: "python3".to_owned(),
-            name: module.to_owned(),
+            language: language.to_owned(),
+            name: name.to_owned(),
         };
         self.ledger
-            .add(need, Strength::Soft, installed, context.chain.clone());
+            .add(need, Strength::Soft, here, context.chain.clone());
     }
 
-    /// Modules that a Python of the bundle would find, with where they are.
-    fn python_modules(&mut self) -> &BTreeMap<String, String> {
-        if self.python_modules.is_none() {
-            let mut directories: Vec<String> = Vec::new();
-            for base in ["/usr/lib", "/usr/local/lib"] {
-                let entries = self.root.read_dir(base, MAX_MODULE_FILES).ok().flatten();
-                for entry in entries.unwrap_or_default() {
-                    if entry.name.starts_with("python3") {
-                        let place = format!("{base}/{}", entry.name);
-                        for inner in ["", "/lib-dynload", "/site-packages", "/dist-packages"] {
-                            directories.push(format!("{place}{inner}"));
-                        }
-                    }
-                }
+    /// The name under which the library knows a Python module: of namespace packages the first part says nothing.
+    fn python_name(&self, name: &str) -> Result<String, AnalysisError> {
+        let mut parts = name.match_indices('.').map(|(at, _)| at);
+        let top = parts.next().map_or(name, |at| &name[..at]);
+        if top.len() < name.len() {
+            let second = parts.next().map_or(name, |at| &name[..at]);
+            if !self.library.providing_module("python3", second)?.is_empty() {
+                return Ok(second.to_owned());
             }
-            let path = self.task.variable("PYTHONPATH").unwrap_or_default();
-            directories.extend(
-                path.split(':')
-                    .filter(|dir| !dir.is_empty())
-                    .map(|dir| self.task.absolute(dir)),
-            );
-            let mut modules = BTreeMap::new();
-            for directory in directories {
-                let entries = self
-                    .root
-                    .read_dir(&directory, MAX_MODULE_FILES)
-                    .ok()
-                    .flatten();
-                for entry in entries.unwrap_or_default() {
-                    let path = format!("{directory}/{}", entry.name);
-                    if let Some(module) = module_of(&entry.name, entry.is_directory) {
-                        modules.entry(module.to_owned()).or_insert(path);
-                    }
-                }
-            }
-            self.python_modules = Some(modules);
         }
-        self.python_modules.get_or_insert_default()
+        Ok(top.to_owned())
     }
-}
 
-/// The module that a file of a module directory holds.
-fn module_of(name: &str, is_directory: bool) -> Option<&str> {
-    let (module, rest) = name.split_once('.').unwrap_or((name, ""));
-    let is_module = is_directory && rest.is_empty()
-        || matches!(rest, "py" | "pyc" | "so")
-        || rest.ends_with(".so");
-    (is_module && !module.is_empty()).then_some(module)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn module_files_have_module_names() {
-        for (name, is_directory, module) in [
-            ("ssl.py", false, Some("ssl")),
-            ("_ssl.cpython-311-x86_64-linux-gnu.so", false, Some("_ssl")),
-            ("sqlite3", true, Some("sqlite3")),
-            ("x.dist-info", true, None),
-            ("README.txt", false, None),
-            ("LICENSE", false, None),
-            (".py", false, None),
-        ] {
-            assert_eq!(module_of(name, is_directory), module, "{name}");
+    /// Files of a module below one directory, those of its packages first.
+    fn module_files(&self, language: Language, place: &str, name: &str) -> Vec<String> {
+        let file = |path: &str| matches!(self.root.lookup(path), Ok(Some(found)) if found.kind == Kind::File);
+        let first = |candidates: &[String]| candidates.iter().find(|path| file(path)).cloned();
+        match language {
+            Language::Python => self.python_files(place, name),
+            Language::Perl => {
+                let path = name.replace("::", "/");
+                let own = first(&[format!("{place}/{path}.pm")]);
+                let last = path.rsplit('/').next().unwrap_or_default();
+                let native = own
+                    .is_some()
+                    .then(|| format!("{place}/auto/{path}/{last}.so"));
+                own.into_iter()
+                    .chain(native.filter(|path| file(path)))
+                    .collect()
+            }
+            Language::Ruby => {
+                let base = format!("{place}/{name}");
+                first(&[format!("{base}.rb"), format!("{base}.so"), base])
+                    .into_iter()
+                    .collect()
+            }
+            Language::Lua => {
+                let base = format!("{place}/{}", name.replace('.', "/"));
+                first(&[
+                    format!("{base}.lua"),
+                    format!("{base}/init.lua"),
+                    format!("{base}.so"),
+                ])
+                .into_iter()
+                .collect()
+            }
+            Language::R => {
+                let path = format!("{place}/{name}/DESCRIPTION");
+                first(&[path]).into_iter().collect()
+            }
+            _ => Vec::new(),
         }
+    }
+
+    fn python_files(&self, place: &str, name: &str) -> Vec<String> {
+        let mut out = Vec::new();
+        let mut base = place.to_owned();
+        for part in name.split('.') {
+            let parent = base.clone();
+            base = format!("{base}/{part}");
+            match self.root.lookup(&base) {
+                Ok(Some(found)) if found.kind == Kind::Directory => {
+                    out.push(format!("{base}/__init__.py"));
+                    continue;
+                }
+                _ => {}
+            }
+            let source = format!("{base}.py");
+            if matches!(self.root.lookup(&source), Ok(Some(_))) {
+                out.push(source);
+                break;
+            }
+            let entries = self.root.read_dir(&parent, MAX_MODULE_FILES).ok().flatten();
+            let native = |name: &str| {
+                name.ends_with(".so")
+                    && name
+                        .strip_prefix(part)
+                        .is_some_and(|rest| rest.starts_with('.'))
+            };
+            let native = entries
+                .unwrap_or_default()
+                .into_iter()
+                .find(|entry| native(&entry.name));
+            out.extend(native.map(|entry| format!("{parent}/{}", entry.name)));
+            break;
+        }
+        out
+    }
+
+    /// `from . import x`, `from ..y import z`: beside the file, or above it.
+    fn relative_module(
+        &mut self,
+        name: &str,
+        source: &str,
+        context: &Context,
+    ) -> Result<(), AnalysisError> {
+        let rest = name.trim_start_matches('.');
+        let mut place = source;
+        for _ in 0..name.len() - rest.len() {
+            place = directory(place);
+        }
+        if !source.starts_with('/') || rest.is_empty() {
+            return Ok(());
+        }
+        let files = self.python_files(place, rest);
+        self.follow(Language::Python, files, context)
+    }
+
+    /// Reads files of modules, each once.
+    fn follow(
+        &mut self,
+        language: Language,
+        files: Vec<String>,
+        context: &Context,
+    ) -> Result<(), AnalysisError> {
+        for file in files {
+            if file.ends_with(".so") || file.ends_with(".node") {
+                self.native_module(&file, context)?;
+            } else if let Some((path, text)) = self.read_text(&Word::literal(&file, &file), context)
+            {
+                self.script_text(language, &text, &path, context)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A file that a text includes by its path.
+    pub(crate) fn included(
+        &mut self,
+        language: Language,
+        path: &str,
+        source: &str,
+        context: &Context,
+    ) -> Result<(), AnalysisError> {
+        let step = context.with(EvidenceKind::Import, source, path);
+        let endings: &[&str] = match language {
+            Language::Ruby => &["", ".rb", ".so"],
+            Language::Node => &["", ".js", ".mjs", ".cjs", ".json", ".node", "/index.js"],
+            _ => &[""],
+        };
+        let mut bases = Vec::new();
+        if path.starts_with('/') {
+            bases.push(path.to_owned());
+        } else {
+            if source.starts_with('/') {
+                bases.push(format!("{}/{path}", directory(source)));
+            }
+            bases.push(self.task.absolute(path));
+        }
+        for base in &bases {
+            for ending in endings {
+                let path = clean(&format!("{base}{ending}"));
+                if matches!(self.root.lookup(&path), Ok(Some(found)) if found.kind == Kind::File) {
+                    return self.follow(language, vec![path], &step);
+                }
+            }
+        }
+        if path.starts_with('/') {
+            self.need_path(path, &step.soft());
+        } else if language == Language::Php && !path.starts_with('.') && path.ends_with(".php") {
+            self.need_module("php", path, None, &step);
+        }
+        Ok(())
+    }
+
+    /// The Gemfile of a Ruby program that uses bundler: beside it or above.
+    fn gemfile(&mut self, source: &str, context: &Context) -> Result<(), AnalysisError> {
+        let mut place = directory(source).to_owned();
+        for _ in 0..3 {
+            let word = Word::literal(format!("{place}/Gemfile"), source);
+            if let Some((path, text)) = self.read_text(&word, context) {
+                return self.script_text(Language::Ruby, &text, &path, context);
+            }
+            place = directory(&place).to_owned();
+        }
+        Ok(())
+    }
+
+    /// A function or class that an extension of PHP may define: the library lists its functions, or it is named as they begin
+    /// (`curl_init`, `mysqli`).
+    fn php_function(
+        &mut self,
+        name: &str,
+        source: &str,
+        context: &Context,
+    ) -> Result<(), AnalysisError> {
+        let listed = format!("{name}()");
+        let prefix = name.split('_').next().unwrap_or_default();
+        for candidate in [listed.as_str(), name, prefix] {
+            if !candidate.is_empty() && !self.library.providing_module("php", candidate)?.is_empty()
+            {
+                let step = context.with(EvidenceKind::Import, source, format!("{name}()"));
+                self.need_module("php", candidate, None, &step);
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 }

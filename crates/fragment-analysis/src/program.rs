@@ -171,10 +171,10 @@ impl Analyser<'_> {
             .iter()
             .map(|text| Word::literal(text, script.path.clone()))
             .collect();
-        self.text_of(&words, &context.soft())?;
+        self.text_of(&words, None, &context.soft())?;
         // The script may be run by a wrapper once more (`#!/usr/bin/env -S nice python3`).
         for inner in wrapper::inner(&words) {
-            self.text_of(&inner, &context.soft())?;
+            self.text_of(&inner, None, &context.soft())?;
         }
         Ok(())
     }

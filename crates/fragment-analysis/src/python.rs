@@ -35,6 +35,17 @@ pub fn is_built_in(module: &str) -> bool {
 /// Top-level names of the modules that a text imports, without relative imports, sorted.
 #[must_use]
 pub fn imports(text: &str) -> BTreeSet<String> {
+    let top = |name: String| match name.split('.').next() {
+        None | Some("") => None,
+        Some(top) => Some(top.to_owned()),
+    };
+    modules(text).into_iter().filter_map(top).collect()
+}
+
+/// Whole names of the modules that a text imports, sorted; relative ones begin with their dots. `from a import b` names `a`
+/// and, because `b` may be a module too, `a.b`.
+#[must_use]
+pub fn modules(text: &str) -> BTreeSet<String> {
     let mut end = text.len().min(MAX_TEXT);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -44,29 +55,50 @@ pub fn imports(text: &str) -> BTreeSet<String> {
         let statement = statement.trim();
         if let Some(names) = statement.strip_prefix("import ") {
             for name in names.split(',') {
-                add(&mut out, name);
+                add(&mut out, "", name);
             }
         } else if let Some(rest) = statement.strip_prefix("from ")
-            && rest.contains(" import")
+            && let Some((module, names)) = rest.split_once(" import")
         {
-            add(&mut out, rest);
+            let module = module.trim();
+            add(&mut out, "", module);
+            if let Some(module) = dotted(module) {
+                let joint = if module.ends_with('.') { "" } else { "." };
+                for name in names
+                    .split([',', '(', ')'])
+                    .filter(|name| !name.contains('*'))
+                {
+                    add(&mut out, &format!("{module}{joint}"), name);
+                }
+            }
         }
     }
     out
 }
 
-/// Adds the top-level module of `dotted.name as other`.
-fn add(out: &mut BTreeSet<String>, name: &str) {
-    let name = name.trim_start();
-    let end = name
-        .find(|c: char| c != '_' && !c.is_alphanumeric())
-        .unwrap_or(name.len());
-    let name = &name[..end];
-    if !name.is_empty()
-        && !name.starts_with(|c: char| c.is_ascii_digit())
+/// The dotted name that `text` begins with.
+fn dotted(text: &str) -> Option<&str> {
+    let text = text.trim_start();
+    let end = text
+        .find(|c: char| c != '_' && c != '.' && !c.is_alphanumeric())
+        .unwrap_or(text.len());
+    let name = &text[..end];
+    let parts = name.trim_start_matches('.');
+    let starts = |part: &str| !part.starts_with(|c: char| c.is_ascii_digit());
+    let plain = parts.is_empty()
+        || parts
+            .split('.')
+            .all(|part| !part.is_empty() && starts(part));
+    (!name.is_empty() && plain).then_some(name)
+}
+
+/// Adds the module of `dotted.name as other`.
+fn add(out: &mut BTreeSet<String>, before: &str, name: &str) {
+    if let Some(name) = dotted(name)
         && out.len() < MAX_MODULES
+        && !name.trim_start_matches('.').is_empty()
     {
-        out.insert(name.to_owned());
+        out.insert(format!("{before}{name}"));
     }
 }
 

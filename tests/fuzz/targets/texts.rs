@@ -1,15 +1,30 @@
-//! Texts of a rootfs and of the command line: shebang lines, shell and Python texts, addresses.
+//! Texts of a rootfs and of the command line: shebang lines, texts of script languages, addresses.
 #![no_main]
 
-use fragment_analysis::{address, python, shebang, words};
+use fragment_analysis::words::interpreter::{self, Language};
+use fragment_analysis::words::{shell, wrapper};
+use fragment_analysis::{address, imports, shebang};
+
+const LANGUAGES: [Language; 8] = [
+    Language::Python,
+    Language::Perl,
+    Language::Ruby,
+    Language::Node,
+    Language::Php,
+    Language::Lua,
+    Language::Tcl,
+    Language::R,
+];
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let _ = shebang::parse(bytes);
     let text = String::from_utf8_lossy(bytes);
-    for words in words::shell::commands(&text, "fuzz") {
-        let _ = words::wrapper::inner(&words);
-        let _ = words::interpreter::program(&words);
+    for command in shell::read(&text, "/fuzz/script").commands {
+        let _ = wrapper::inner(&command.words);
+        let _ = interpreter::programs(&command.words, command.input.as_deref());
     }
-    let _ = python::imports(&text);
+    for language in LANGUAGES {
+        let _ = imports::read(language, &text);
+    }
     let _ = address::parse(&text);
 });

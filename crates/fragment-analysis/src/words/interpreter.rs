@@ -2,23 +2,87 @@
 
 use super::{Word, file_name};
 
-/// The program given to an interpreter.
+/// A script language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Language {
+    /// sh and its kin.
+    Shell,
+    /// Python 3.
+    Python,
+    /// Perl 5.
+    Perl,
+    /// Ruby.
+    Ruby,
+    /// JavaScript for node.
+    Node,
+    /// PHP.
+    Php,
+    /// Lua.
+    Lua,
+    /// Tcl, Tk and Expect.
+    Tcl,
+    /// R.
+    R,
+}
+
+impl Language {
+    /// Its name in [`Need::Module`](fragment_types::Need::Module).
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shell => "shell",
+            Self::Python => "python3",
+            Self::Perl => "perl",
+            Self::Ruby => "ruby",
+            Self::Node => "node",
+            Self::Php => "php",
+            Self::Lua => "lua",
+            Self::Tcl => "tcl",
+            Self::R => "r",
+        }
+    }
+
+    /// The language of the interpreter with this file name, with or without its version.
+    #[must_use]
+    pub fn of_interpreter(name: &str) -> Option<Self> {
+        if SHELLS.contains(&name) {
+            return Some(Self::Shell);
+        }
+        let stem = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+        let version = &name[stem.len()..];
+        Some(match stem {
+            "python" if version.is_empty() || version.starts_with('3') => Self::Python,
+            "perl" => Self::Perl,
+            "ruby" => Self::Ruby,
+            "node" | "nodejs" if version.is_empty() => Self::Node,
+            "php" | "php-cgi" => Self::Php,
+            "lua" | "luajit" => Self::Lua,
+            "tclsh" | "wish" | "expect" => Self::Tcl,
+            "Rscript" if version.is_empty() => Self::R,
+            _ => return None,
+        })
+    }
+}
+
+/// What an interpreter is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Program {
-    /// A shell text (`sh -c TEXT`).
-    ShellText(Word),
-    /// A shell script.
-    ShellFile(Word),
-    /// A Python text (`python3 -c TEXT`).
-    PythonText(Word),
-    /// A Python module (`python3 -m NAME`).
-    PythonModule(Word),
-    /// A Python script, or a directory or archive with one.
-    PythonFile(Word),
+    /// A text: `sh -c TEXT`, `perl -e TEXT`, a here-document.
+    Text(Language, Word),
+    /// A file.
+    File(Language, Word),
+    /// A module, by the name the language has for it: `python3 -m NAME`, `perl -MNAME`, `ruby -r NAME`.
+    Module(Language, Word),
+    /// A directory that is searched for modules first: `perl -I DIRECTORY`.
+    Directory(Language, Word),
 }
 
 /// Shells whose command line is that of sh(1).
-const SHELLS: &[&str] = &["sh", "ash", "bash", "dash", "ksh", "mksh", "rbash", "zsh"];
+const SHELLS: &[&str] = &[
+    "sh", "ash", "bash", "dash", "ksh", "mksh", "posh", "rbash", "yash", "zsh",
+];
+/// Commands that give a text to a shell: the option for it is `-c` everywhere.
+const GIVE_TO_SHELL: &[&str] = &["flock", "runuser", "script", "sg", "su"];
 
 /// Whether a file name is that of a shell.
 #[must_use]
@@ -26,31 +90,51 @@ pub fn is_shell(name: &str) -> bool {
     SHELLS.contains(&name)
 }
 
-/// Whether a file name is that of a Python 3 interpreter (`python`, `python3`, `python3.11`).
+/// What the command line `words` gives to an interpreter to run, if its first word is one; `input` is what it reads.
 #[must_use]
-pub fn is_python(name: &str) -> bool {
-    name.strip_prefix("python").is_some_and(|version| {
-        version.is_empty()
-            || version.starts_with('3') && version.chars().all(|c| c.is_ascii_digit() || c == '.')
-    })
-}
-
-/// What the command line `words` gives its interpreter to run, if its first word is a known interpreter.
-#[must_use]
-pub fn program(words: &[Word]) -> Option<Program> {
-    let name = file_name(&words.first()?.text);
-    if is_shell(name) {
-        shell(&words[1..])
-    } else if is_python(name) {
-        python(&words[1..])
-    } else if matches!(name, "." | "source") {
-        words.get(1).cloned().map(Program::ShellFile)
-    } else {
-        None
+pub fn programs(words: &[Word], input: Option<&str>) -> Vec<Program> {
+    let Some((first, arguments)) = words.split_first() else {
+        return Vec::new();
+    };
+    let name = file_name(&first.text);
+    if matches!(name, "." | "source") {
+        let file = arguments.first().cloned();
+        return file
+            .map(|word| Program::File(Language::Shell, word))
+            .into_iter()
+            .collect();
     }
+    if GIVE_TO_SHELL.contains(&name) {
+        let at = arguments
+            .iter()
+            .position(|word| matches!(word.text.as_str(), "-c" | "--command"));
+        let text = at.and_then(|at| arguments.get(at + 1)).cloned();
+        return text
+            .map(|word| Program::Text(Language::Shell, word))
+            .into_iter()
+            .collect();
+    }
+    let Some(language) = Language::of_interpreter(name) else {
+        return Vec::new();
+    };
+    let mut out = match language {
+        Language::Shell => shell(arguments),
+        Language::Python => python(arguments),
+        _ => other(language, arguments),
+    };
+    let runs = |program: &Program| !matches!(program, Program::Directory(..));
+    let reads = !out.iter().any(runs)
+        || arguments
+            .iter()
+            .any(|word| matches!(word.text.as_str(), "-" | "-s"));
+    if let (true, Some(input)) = (reads, input) {
+        let text = Word::literal(input, first.source.clone());
+        out.push(Program::Text(language, text));
+    }
+    out
 }
 
-fn shell(words: &[Word]) -> Option<Program> {
+fn shell(words: &[Word]) -> Vec<Program> {
     let mut text = false;
     let mut rest = words.iter();
     let mut operand = None;
@@ -67,7 +151,7 @@ fn shell(words: &[Word]) -> Option<Program> {
             short if short.starts_with(['-', '+']) => {
                 text |= short.starts_with('-') && short.contains('c');
                 if short.contains('s') && !text {
-                    return None;
+                    return Vec::new();
                 }
                 if short.ends_with(['o', 'O']) {
                     rest.next();
@@ -79,20 +163,22 @@ fn shell(words: &[Word]) -> Option<Program> {
             }
         }
     }
-    let operand = operand?.clone();
-    Some(if text {
-        Program::ShellText(operand)
-    } else {
-        Program::ShellFile(operand)
-    })
+    let program = |word: Word| match text {
+        true => Program::Text(Language::Shell, word),
+        false => Program::File(Language::Shell, word),
+    };
+    operand.cloned().map(program).into_iter().collect()
 }
 
-fn python(words: &[Word]) -> Option<Program> {
+fn python(words: &[Word]) -> Vec<Program> {
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
         let text = word.text.as_str();
         let Some(cluster) = text.strip_prefix('-').filter(|cluster| !cluster.is_empty()) else {
-            return (text != "-").then(|| Program::PythonFile(word.clone()));
+            return match text {
+                "-" => Vec::new(),
+                _ => vec![Program::File(Language::Python, word.clone())],
+            };
         };
         if cluster.starts_with('-') {
             if text == "--check-hash-based-pycs" {
@@ -105,72 +191,260 @@ fn python(words: &[Word]) -> Option<Program> {
         };
         let (option, joined) = (&cluster[at..=at], &cluster[at + 1..]);
         let value = match joined {
-            "" => rest.next()?.clone(),
-            joined => Word {
-                text: joined.to_owned(),
-                ..word.clone()
+            "" => match rest.next() {
+                Some(value) => value.clone(),
+                None => return Vec::new(),
             },
+            joined => with_text(word, joined),
         };
         match option {
-            "c" => return Some(Program::PythonText(value)),
-            "m" => return Some(Program::PythonModule(value)),
+            "c" => return vec![Program::Text(Language::Python, value)],
+            "m" => return vec![Program::Module(Language::Python, value)],
             _ => {}
         }
     }
-    None
+    Vec::new()
+}
+
+/// How the options of an interpreter are read.
+struct Options {
+    /// Options whose value is a text.
+    text: &'static str,
+    module: &'static str,
+    directory: &'static str,
+    /// Options whose value is a file.
+    file: &'static str,
+    /// Others with a value, in the next word where the cluster ends.
+    values: &'static str,
+    /// Others whose value, if any, is the rest of the cluster.
+    joined: &'static str,
+}
+
+/// From the manual pages of perl, ruby, node, php, lua, tclsh and expect, Rscript.
+fn options(language: Language) -> Options {
+    let (text, module, directory, file, values, joined) = match language {
+        Language::Perl => ("eE", "Mm", "I", "", "", "CDFdix"),
+        Language::Ruby => ("e", "r", "I", "", "CE", "FKTWix"),
+        Language::Node => ("ep", "r", "", "", "C", ""),
+        Language::Php => ("rBRE", "", "", "fF", "cdgStz", ""),
+        Language::Lua => ("e", "l", "", "", "", ""),
+        Language::Tcl => ("c", "", "", "fb", "", "d"),
+        _ => ("e", "", "", "", "", ""),
+    };
+    Options {
+        text,
+        module,
+        directory,
+        file,
+        values,
+        joined,
+    }
+}
+
+fn other(language: Language, words: &[Word]) -> Vec<Program> {
+    let options = options(language);
+    let (mut out, mut rest, mut has_text) = (Vec::new(), words.iter(), false);
+    while let Some(word) = rest.next() {
+        let text = word.text.as_str();
+        let Some(cluster) = text.strip_prefix('-').filter(|cluster| !cluster.is_empty()) else {
+            if !has_text && text != "-" {
+                out.push(Program::File(language, word.clone()));
+            }
+            return out;
+        };
+        if text == "--" {
+            let file = rest.next().filter(|_| !has_text);
+            out.extend(file.map(|word| Program::File(language, word.clone())));
+            return out;
+        }
+        if let Some(long) = cluster.strip_prefix('-') {
+            let (name, joined) = long
+                .split_once('=')
+                .map_or((long, None), |(n, v)| (n, Some(v)));
+            let is_text = matches!(name, "eval" | "print" | "run");
+            if is_text || matches!(name, "require" | "import") {
+                let value = joined
+                    .map(|joined| with_text(word, joined))
+                    .or_else(|| rest.next().cloned());
+                has_text |= is_text;
+                out.extend(value.map(|value| match is_text {
+                    true => Program::Text(language, value),
+                    false => Program::Module(language, value),
+                }));
+            }
+            continue;
+        }
+        for (at, option) in cluster.char_indices() {
+            if options.joined.contains(option) {
+                break;
+            }
+            let of = |set: &str| set.contains(option);
+            let program: Option<fn(Language, Word) -> Program> = match () {
+                () if of(options.text) => Some(Program::Text),
+                () if of(options.module) => Some(Program::Module),
+                () if of(options.directory) => Some(Program::Directory),
+                () if of(options.file) => Some(Program::File),
+                () if of(options.values) => None,
+                () => continue,
+            };
+            let joined = &cluster[at + option.len_utf8()..];
+            let value = match joined {
+                "" => rest.next().cloned(),
+                joined => Some(with_text(word, joined)),
+            };
+            has_text |= of(options.text) || of(options.file);
+            out.extend(
+                program
+                    .zip(value)
+                    .map(|(program, value)| program(language, value)),
+            );
+            break;
+        }
+    }
+    out
+}
+
+fn with_text(word: &Word, text: &str) -> Word {
+    Word {
+        text: text.to_owned(),
+        ..word.clone()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::of_argv;
+    use super::Language::{Lua, Node, Perl, Php, Python, R, Ruby, Shell, Tcl};
     use super::*;
+
+    type Kind = fn(Language, Word) -> Program;
+    /// A command line, and what it gives to its interpreter.
+    type Case = (
+        &'static [&'static str],
+        &'static [(Kind, Language, &'static str)],
+    );
+    const TEXT: Kind = Program::Text;
+    const FILE: Kind = Program::File;
+    const MODULE: Kind = Program::Module;
 
     #[test]
     fn interpreters_show_their_program() {
-        let w = |index: usize, text: &str| Word::literal(text, format!("argv[{index}]"));
-        let cases: [(&[&str], Option<Program>); 17] = [
-            (&["sh", "-c", "a b"], Some(Program::ShellText(w(2, "a b")))),
-            (&["bash", "-lc", "a"], Some(Program::ShellText(w(2, "a")))),
+        let cases: &[Case] = &[
+            (&["sh", "-c", "a b"], &[(TEXT, Shell, "a b")]),
+            (&["bash", "-lc", "a"], &[(TEXT, Shell, "a")]),
             (
                 &["bash", "--norc", "-eo", "pipefail", "-c", "a", "x"],
-                Some(Program::ShellText(w(5, "a"))),
+                &[(TEXT, Shell, "a")],
             ),
             (
                 &["/bin/sh", "-e", "/run.sh", "-c"],
-                Some(Program::ShellFile(w(2, "/run.sh"))),
+                &[(FILE, Shell, "/run.sh")],
             ),
-            (&["sh", "--", "x"], Some(Program::ShellFile(w(2, "x")))),
-            (&["sh"], None),
-            (&["sh", "-s", "x"], None),
-            (&["sh", "-c"], None),
-            (&[".", "/lib.sh"], Some(Program::ShellFile(w(1, "/lib.sh")))),
+            (&["sh", "--", "x"], &[(FILE, Shell, "x")]),
+            (&["sh"], &[]),
+            (&["sh", "-s", "x"], &[]),
+            (&["sh", "-c"], &[]),
             (
-                &["python3", "app.py", "-m"],
-                Some(Program::PythonFile(w(1, "app.py"))),
+                &["su", "-s", "/bin/sh", "www", "-c", "a b"],
+                &[(TEXT, Shell, "a b")],
             ),
+            (&[".", "/lib.sh"], &[(FILE, Shell, "/lib.sh")]),
+            (&["python3", "app.py", "-m"], &[(FILE, Python, "app.py")]),
             (
                 &["python3.11", "-u", "-W", "ignore", "app.py"],
-                Some(Program::PythonFile(w(4, "app.py"))),
+                &[(FILE, Python, "app.py")],
             ),
             (
                 &["python", "-uc", "import x"],
-                Some(Program::PythonText(w(2, "import x"))),
+                &[(TEXT, Python, "import x")],
             ),
             (
                 &["python3", "-m", "http.server", "80"],
-                Some(Program::PythonModule(w(2, "http.server"))),
+                &[(MODULE, Python, "http.server")],
+            ),
+            (&["python3", "-mhttp"], &[(MODULE, Python, "http")]),
+            (&["python3"], &[]),
+            (&["python2", "x.py"], &[]),
+            (&["ls", "-c", "x"], &[]),
+            (
+                &[
+                    "perl",
+                    "-MJSON::PP=decode_json",
+                    "-I",
+                    "lib",
+                    "-lane",
+                    "print",
+                    "x",
+                ],
+                &[
+                    (MODULE, Perl, "JSON::PP=decode_json"),
+                    (Program::Directory, Perl, "lib"),
+                    (TEXT, Perl, "print"),
+                ],
             ),
             (
-                &["python3", "-mhttp"],
-                Some(Program::PythonModule(w(1, "http"))),
+                &["perl5.36", "-i.ae", "-0777", "-T", "x.pl", "-e"],
+                &[(FILE, Perl, "x.pl")],
             ),
-            (&["python3"], None),
-            (&["python2", "x.py"], None),
-            (&["ls", "-c", "x"], None),
+            (
+                &["ruby", "-rjson", "-e", "p 1"],
+                &[(MODULE, Ruby, "json"), (TEXT, Ruby, "p 1")],
+            ),
+            (&["ruby", "-W0", "x.rb"], &[(FILE, Ruby, "x.rb")]),
+            (&["node", "--eval=1", "x"], &[(TEXT, Node, "1")]),
+            (
+                &["nodejs", "--require", "y", "x.js"],
+                &[(MODULE, Node, "y"), (FILE, Node, "x.js")],
+            ),
+            (
+                &["php8.2", "-d", "a=b", "-f", "x.php"],
+                &[(FILE, Php, "x.php")],
+            ),
+            (&["php", "-r", "echo 1;"], &[(TEXT, Php, "echo 1;")]),
+            (
+                &["lua5.4", "-l", "socket", "x.lua"],
+                &[(MODULE, Lua, "socket"), (FILE, Lua, "x.lua")],
+            ),
+            (&["tclsh8.6", "x.tcl"], &[(FILE, Tcl, "x.tcl")]),
+            (&["Rscript", "--vanilla", "-e", "1"], &[(TEXT, R, "1")]),
         ];
         for (argv, expected) in cases {
             let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
-            assert_eq!(program(&of_argv(&argv, 0)), expected, "{argv:?}");
+            let shown = |program: Program| match program {
+                Program::Text(l, w) => (0, l, w.text),
+                Program::File(l, w) => (1, l, w.text),
+                Program::Module(l, w) => (2, l, w.text),
+                Program::Directory(l, w) => (3, l, w.text),
+            };
+            let found: Vec<_> = programs(&of_argv(&argv, 0), None)
+                .into_iter()
+                .map(shown)
+                .collect();
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|(kind, language, text)| shown(kind(*language, Word::literal(*text, ""))))
+                .collect();
+            assert_eq!(found, expected, "{argv:?}");
+        }
+    }
+
+    #[test]
+    fn interpreters_without_a_program_read_their_input() {
+        for (argv, expected) in [
+            (&["sh"][..], true),
+            (&["bash", "-s", "x"], true),
+            (&["python3", "-"], true),
+            (&["perl"], true),
+            (&["sh", "x"], false),
+            (&["perl", "-e", "1"], false),
+            (&["cat"], false),
+        ] {
+            let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
+            let found = programs(&of_argv(&argv, 0), Some("text"));
+            let reads = found
+                .iter()
+                .any(|p| matches!(p, Program::Text(_, word) if word.text == "text"));
+            assert_eq!(reads, expected, "{argv:?}: {found:?}");
         }
     }
 }

@@ -111,6 +111,12 @@ impl Library {
         self
     }
 
+    /// A module of a script language.
+    pub fn module(mut self, language: &str, name: &str) -> Self {
+        self.last().1.modules.push(format!("{language} {name}"));
+        self
+    }
+
     pub fn soname(mut self, soname: &str, path: &str, versions: &[&str]) -> Self {
         let (component, last) = self.last();
         let provider = SonameProvider {
@@ -210,8 +216,8 @@ impl Catalogue for Library {
         language: &str,
         name: &str,
     ) -> Result<Vec<ComponentIndex>, CatalogueError> {
-        assert_eq!(language, "python3");
-        Ok(self.indices(|component| component.modules.iter().any(|own| own == name)))
+        let module = format!("{language} {name}");
+        Ok(self.indices(|component| component.modules.contains(&module)))
     }
 
     fn granting(&self, capability: &str) -> Result<Vec<ComponentIndex>, CatalogueError> {
