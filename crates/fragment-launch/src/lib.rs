@@ -40,6 +40,7 @@ pub use lifecycle::signal::{SignalError, SignalNumber};
 pub use records::id::{ContainerId, IdError};
 pub use records::state::{ContainerState, OCI_VERSION, Status};
 pub use runtime::{CreateOptions, Runtime, RuntimeOptions};
+pub use sockets::receive as receive_descriptor;
 pub use specification::bundle::{Bundle, BundleError, adapt_process};
 pub use specification::names::respell;
 

@@ -43,7 +43,10 @@ pub(crate) fn send_on(
 }
 
 /// Receives what fits into `buffer`, and a descriptor where one comes with it. No bytes: the other side has hung up.
-pub(crate) fn receive<'a>(
+///
+/// # Errors
+/// As recvmsg(2).
+pub fn receive<'a>(
     socket: &impl AsFd,
     buffer: &'a mut [u8],
 ) -> rustix::io::Result<(&'a [u8], Option<OwnedFd>)> {

@@ -5,6 +5,7 @@ pub mod fork;
 pub mod lock;
 pub mod map;
 pub mod mount;
+pub mod notify;
 pub mod process;
 pub mod program;
 pub mod root;
