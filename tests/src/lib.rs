@@ -16,6 +16,7 @@
 //! | [`programs`] | tiny programs in several languages, compiled when first needed |
 //! | [`debian`] | a whole Debian root file system, built when first needed |
 //! | [`fragment`] | calls of the `fragment` command |
+//! | [`validators`] | other people's readers of what the command writes |
 //! | [`cache`] | where those are kept |
 
 pub mod bundle;
@@ -29,6 +30,7 @@ pub mod overlay;
 pub mod programs;
 pub mod runtime;
 pub mod scene;
+pub mod validators;
 
 pub use bundle::Bundle;
 pub use overlay::Overlay;

@@ -38,6 +38,8 @@ enum Command {
     Explain(commands::explain::Arguments),
     /// Print what a container was composed of
     Inspect(commands::inspect::Arguments),
+    /// Print what is in a plan or container: a software bill of materials (SPDX, CycloneDX)
+    Sbom(commands::sbom::Arguments),
     /// Check kernel, library and engines, and tell engines of the runtime
     Doctor(commands::doctor::Arguments),
     /// Make images thin
@@ -78,6 +80,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Plan(arguments) => commands::plan::run(&settings, &arguments),
         Command::Explain(arguments) => commands::explain::run(&settings, &arguments),
         Command::Inspect(arguments) => commands::inspect::run(&settings, &arguments),
+        Command::Sbom(arguments) => commands::sbom::run(&settings, &arguments),
         Command::Image(command) => commands::image::run(&settings, command),
         Command::Library(command) => commands::library::run(&settings, command),
     }

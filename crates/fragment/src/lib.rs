@@ -5,6 +5,7 @@
 //! | [`control`] | what is asked of a composition, and by whom |
 //! | [`kernel`] | what the kernel can do |
 //! | [`library`] | the component library of this node |
+//! | [`own_files`] | what an app brings itself |
 //! | [`planner`] | from a bundle or [`Task`] to a [`Plan`], without root and without a change |
 //! | [`explain`] | why each component is in a plan |
 //! | [`inspect`] | what a container was composed of |
@@ -19,6 +20,7 @@ pub mod inspect;
 pub mod kernel;
 pub mod library;
 mod mounts;
+pub mod own_files;
 pub mod planner;
 mod process;
 pub mod runner;

@@ -11,5 +11,6 @@ mod plans;
 mod programs;
 mod refusals;
 mod run;
+mod sbom;
 mod services;
 mod transfer;

@@ -7,6 +7,7 @@ pub(crate) mod inspect;
 pub(crate) mod library;
 pub(crate) mod plan;
 pub(crate) mod run;
+pub(crate) mod sbom;
 
 use std::process::ExitCode;
 

@@ -74,6 +74,11 @@ impl Choice {
 }
 
 impl Subject {
+    /// The bundle, if it is one.
+    pub(crate) fn bundle(&self) -> Option<&std::path::Path> {
+        self.bundle.as_deref()
+    }
+
     /// Makes the plan.
     pub(crate) fn plan(&self, settings: &Settings) -> anyhow::Result<Plan> {
         let library = Library::open(settings)?;
