@@ -1,5 +1,6 @@
 //! The state of one analysis, and the small steps that all parts of it take.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
@@ -20,9 +21,13 @@ pub(crate) const MAX_DEPTH: usize = 12;
 /// Most files that are looked into because of a word somewhere.
 pub(crate) const MAX_SOFT_FILES: usize = 256;
 /// Most bytes of texts that are read because of a word somewhere.
-pub(crate) const MAX_SOFT_BYTES: usize = 2 << 20;
+pub(crate) const MAX_SOFT_BYTES: usize = 1 << 20;
 /// Most different command names and paths that are looked up because of a word somewhere.
 pub(crate) const MAX_NAMES: usize = 1024;
+/// Most bytes of names in the ELF files of one analysis.
+pub(crate) const MAX_ELF_BYTES: usize = 8 << 20;
+/// Most look-ups in the rootfs that words and imports lead to.
+const MAX_PROBES: usize = 16 << 10;
 /// The capability of the component below every composition.
 const CORE: &str = "process_execution";
 
@@ -111,10 +116,18 @@ pub(crate) struct Analyser<'a> {
     /// By path, so that each is looked at once.
     pub(crate) own: BTreeMap<String, OwnFile>,
     pub(crate) elves: HashMap<String, Rc<Elf>>,
+    /// Bytes of names in all of them.
+    pub(crate) elf_bytes: usize,
     /// Programs and texts already looked into, with the strength on whose behalf.
     pub(crate) seen: BTreeMap<String, Strength>,
     pub(crate) soft_files: usize,
     pub(crate) soft_bytes: usize,
+    pub(crate) hashed: u64,
+    /// Constants of ELF files that were looked up in the library.
+    pub(crate) constants_asked: usize,
+    probes: Cell<usize>,
+    /// Names of shared objects in directories of modules.
+    pub(crate) natives: BTreeMap<String, Rc<Vec<String>>>,
     /// Command names and paths that words name, with the strength on whose behalf.
     pub(crate) names: BTreeSet<(Strength, String)>,
     /// Directories that scripts of a language add to the search for modules.
@@ -133,9 +146,14 @@ impl<'a> Analyser<'a> {
             warnings: BTreeSet::new(),
             own: BTreeMap::new(),
             elves: HashMap::new(),
+            elf_bytes: 0,
             seen: BTreeMap::new(),
             soft_files: 0,
             soft_bytes: 0,
+            hashed: 0,
+            constants_asked: 0,
+            probes: Cell::new(MAX_PROBES),
+            natives: BTreeMap::new(),
             names: BTreeSet::new(),
             directories: BTreeMap::new(),
             places: BTreeMap::new(),
@@ -200,6 +218,28 @@ impl<'a> Analyser<'a> {
                 Ok(None)
             }
         }
+    }
+
+    /// What is at a path that a word or an import may mean; nothing any more when too many have been asked for.
+    pub(crate) fn probe(&self, path: &str) -> Option<Found> {
+        if !self.may_probe() {
+            return None;
+        }
+        self.root.lookup(path).ok().flatten()
+    }
+
+    /// Takes one look-up off the account.
+    pub(crate) fn may_probe(&self) -> bool {
+        let left = self.probes.get().checked_sub(1);
+        self.probes.set(left.unwrap_or_default());
+        left.is_some()
+    }
+
+    /// Whether a text is still read for what it says; takes its length off the account.
+    pub(crate) fn may_read(&mut self, len: usize) -> bool {
+        let reads = self.soft_bytes < MAX_SOFT_BYTES;
+        self.soft_bytes += len;
+        reads
     }
 
     /// Whether a file has still to be looked into; remembers that it was. Files that only words lead to are limited.

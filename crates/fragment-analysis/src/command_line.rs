@@ -11,13 +11,21 @@ use crate::rules;
 use crate::words::interpreter::{self, Language, Program};
 use crate::words::{Word, file_name, is_command_name, shell, wrapper};
 
+/// Most words of the command line that are read.
+const MAX_WORDS: usize = 4096;
+/// Commands that make, remove, test or change to what they name, and do not read it.
+const NAMES_ONLY: &[&str] = &[
+    "[", "cd", "chdir", "chgrp", "chmod", "chown", "echo", "install", "ln", "mkdir", "mkfifo",
+    "mount", "printf", "pushd", "rm", "rmdir", "test", "touch", "umount", "unlink",
+];
 /// Longest evidence detail taken from a word.
 const MAX_DETAIL: usize = 80;
 
 impl Analyser<'_> {
     /// Reads the command line of the entrypoint.
     pub(crate) fn command_line(&mut self, context: &Context) -> Result<(), AnalysisError> {
-        let words = crate::words::of_argv(&self.task.argv, 0);
+        let words =
+            crate::words::of_argv(&self.task.argv[..self.task.argv.len().min(MAX_WORDS)], 0);
         self.words(&words, None, context)
     }
 
@@ -131,6 +139,9 @@ impl Analyser<'_> {
     /// Addresses, ports and files among the arguments.
     fn arguments(&mut self, words: &[Word], context: &Context) -> Result<(), AnalysisError> {
         let mut option = "";
+        let only_names = words
+            .first()
+            .is_some_and(|word| NAMES_ONLY.contains(&file_name(&word.text)));
         for (index, word) in words.iter().enumerate().skip(1) {
             let text = word.text.as_str();
             let (name, value) = match text.split_once('=') {
@@ -144,7 +155,7 @@ impl Analyser<'_> {
             } else {
                 ""
             };
-            if index > 0 && text.starts_with('/') && word.literal {
+            if index > 0 && text.starts_with('/') && word.literal && !only_names {
                 self.file_argument(word, context)?;
             }
         }
@@ -189,13 +200,28 @@ impl Analyser<'_> {
         }
     }
 
-    /// A program of the bundle that is an argument of another: something may run it.
+    /// Whether a component has a file of this path; directories that words name are many, and say little.
+    fn names_file(&self, path: &str) -> Result<bool, AnalysisError> {
+        Ok(self.may_probe()
+            && self.is_particular(path)?
+            && self.in_library(path)?.is_some_and(|_| true))
+    }
+
+    /// A program of the bundle that is an argument of another: something may run it. A file of a component: something reads it.
     fn file_argument(&mut self, word: &Word, context: &Context) -> Result<(), AnalysisError> {
-        if let Ok(Place::Here { found, links }) = self.locate(&word.text)
-            && found.is_executable()
-        {
-            let context = context.with(word_kind(word), &word.source, shown(&word.text));
-            self.program_of_words(&found, &context.through(&links).deeper())?;
+        let named = (Strength::Soft, format!("file {}", word.text));
+        if self.names.len() >= MAX_NAMES || !self.names.insert(named) {
+            return Ok(());
+        }
+        let step = || context.with(word_kind(word), &word.source, shown(&word.text));
+        match self.locate(&word.text) {
+            Ok(Place::Here { found, links }) if found.is_executable() => {
+                self.program_of_words(&found, &step().through(&links).deeper())?;
+            }
+            Ok(Place::Absent { path, links }) if self.names_file(&path)? => {
+                self.need_path(&path, &step().through(&links));
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -284,7 +310,6 @@ impl Analyser<'_> {
             return None;
         }
         let mut bytes = self.root.read_prefix(&path, shell::MAX_TEXT).ok()?;
-        self.soft_bytes += bytes.len();
         // An archive that unpacks itself is a text with something behind it.
         if let Some(end) = bytes.iter().position(|byte| *byte == 0) {
             let line = bytes[..end].iter().rposition(|byte| *byte == b'\n')?;
@@ -299,7 +324,7 @@ impl Analyser<'_> {
         source: &str,
         context: &Context,
     ) -> Result<(), AnalysisError> {
-        if context.depth > crate::analyser::MAX_DEPTH {
+        if context.depth > crate::analyser::MAX_DEPTH || !self.may_read(text.len()) {
             return Ok(());
         }
         let context = context.soft().deeper();

@@ -3,6 +3,7 @@
 //! Only program headers and the dynamic section are used, as elf(5) and ld.so(8) do: section headers can be stripped or
 //! lie. Reads are positional and bounded; any input gives a value or an [`ElfError`], never a panic.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use fragment_types::manifest::Machine;
@@ -10,10 +11,12 @@ use object::Endianness;
 use object::elf;
 use object::read::elf::{Dyn as _, FileHeader, ProgramHeader as _};
 
+mod content;
 mod reader;
 mod symbol;
 mod version;
 
+pub use content::{Contents, Load, contents};
 pub use reader::{FileSource, Source};
 use reader::{Headed, Reader};
 
@@ -23,6 +26,10 @@ pub const MAX_TABLE: u64 = 16 << 20;
 const MAX_PROGRAM_HEADERS: u64 = 65_536;
 /// Longest string taken from a string table: PATH_MAX, which bounds names, and a bit for search paths.
 const MAX_STRING: u64 = 64 << 10;
+/// Bytes of all strings taken from one string table: strings can overlap, so that a small table holds many long ones.
+const MAX_STRINGS: u64 = 4 << 20;
+/// Most directories of one search path.
+const MAX_DIRECTORIES: usize = 256;
 
 /// Why a file cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +107,21 @@ pub struct Elf {
     pub versions_defined: BTreeSet<String>,
 }
 
+impl Elf {
+    /// Bytes of the names in it.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let lists = [&self.rpath, &self.runpath].into_iter().flatten().flatten();
+        let versions = self
+            .versions_needed
+            .values()
+            .flatten()
+            .chain(&self.versions_defined);
+        let names = self.needed.iter().chain(lists).chain(versions);
+        names.map(|name| name.len() + size_of::<String>()).sum()
+    }
+}
+
 /// Reads what is needed to load an ELF file.
 ///
 /// # Errors
@@ -158,7 +180,7 @@ fn class(source: &dyn Source) -> Result<Class, ElfError> {
 
 /// A loadable segment: where addresses are found in the file.
 #[derive(Debug, Clone, Copy)]
-struct Load {
+struct Segment {
     address: u64,
     offset: u64,
     size: u64,
@@ -186,7 +208,7 @@ struct File<'s, H> {
     source: &'s dyn Source,
     header: H,
     endian: Endianness,
-    loads: Vec<Load>,
+    loads: Vec<Segment>,
     interpreter: Option<(u64, u64)>,
     dynamic: Option<(u64, u64)>,
 }
@@ -244,7 +266,7 @@ impl<'s, H: FileHeader<Endian = Endianness>> File<'s, H> {
                 elf::PT_LOAD => {
                     reader.require(offset, size, "a loadable segment")?;
                     let address = segment.p_vaddr(endian).into();
-                    self.loads.push(Load {
+                    self.loads.push(Segment {
                         address,
                         offset,
                         size,
@@ -276,8 +298,14 @@ impl<'s, H: FileHeader<Endian = Endianness>> File<'s, H> {
         let mut reader = Reader::new(self.source);
         let mut string = |at: u64| strings.get(&mut reader, at);
         let mut split = |at: Option<u64>| -> Result<Option<Vec<String>>, ElfError> {
-            at.map(|at| Ok(string(at)?.split(':').map(str::to_owned).collect()))
-                .transpose()
+            at.map(|at| {
+                Ok(string(at)?
+                    .split(':')
+                    .take(MAX_DIRECTORIES)
+                    .map(str::to_owned)
+                    .collect())
+            })
+            .transpose()
         };
         let (rpath, runpath) = (split(dynamic.rpath)?, split(dynamic.runpath)?);
         let soname = dynamic.soname.map(&mut string).transpose()?;
@@ -395,7 +423,7 @@ impl<'s, H: FileHeader<Endian = Endianness>> File<'s, H> {
 
     fn strings(&self, dynamic: &Dynamic) -> Result<Strings, ElfError> {
         let Some(address) = dynamic.strings else {
-            return Ok(Strings { offset: 0, size: 0 });
+            return Ok(Strings::new(0, 0));
         };
         let offset = self.offset(address)?;
         if dynamic.strings_size > MAX_TABLE {
@@ -404,10 +432,7 @@ impl<'s, H: FileHeader<Endian = Endianness>> File<'s, H> {
                 limit: MAX_TABLE,
             });
         }
-        Ok(Strings {
-            offset,
-            size: dynamic.strings_size,
-        })
+        Ok(Strings::new(offset, dynamic.strings_size))
     }
 
     fn table(&self, place: Option<(u64, u64)>) -> Result<Option<(u64, u64)>, ElfError> {
@@ -432,9 +457,16 @@ impl<'s, H: FileHeader<Endian = Endianness>> File<'s, H> {
 struct Strings {
     offset: u64,
     size: u64,
+    /// Bytes that may still be taken.
+    left: Cell<u64>,
 }
 
 impl Strings {
+    fn new(offset: u64, size: u64) -> Self {
+        let left = Cell::new(MAX_STRINGS);
+        Self { offset, size, left }
+    }
+
     fn get(&self, reader: &mut Reader<'_>, at: u64) -> Result<String, ElfError> {
         if at >= self.size {
             return Err(ElfError::Malformed {
@@ -442,7 +474,13 @@ impl Strings {
             });
         }
         let longest = (self.size - at).min(MAX_STRING);
-        reader.string(self.offset.saturating_add(at), longest)
+        let text = reader.string(self.offset.saturating_add(at), longest)?;
+        let left = self.left.get().checked_sub(text.len() as u64);
+        self.left.set(left.ok_or(ElfError::TooLarge {
+            what: "total of dynamic strings",
+            limit: MAX_STRINGS,
+        })?);
+        Ok(text)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the environment says. Values never go into evidence: they hold passwords.
 
+use std::collections::BTreeMap;
+
 use fragment_types::EvidenceKind;
 
 use crate::address::{self, Address};
@@ -7,17 +9,25 @@ use crate::analyser::{Analyser, Context};
 use crate::error::AnalysisError;
 use crate::rules;
 
+/// Most variables that are looked at.
+const MAX_VARIABLES: usize = 4096;
+
 impl Analyser<'_> {
     /// Reads the environment of the entrypoint.
     pub(crate) fn environment(&mut self, context: &Context) -> Result<(), AnalysisError> {
         let context = context.soft();
         let task = self.task;
-        for entry in &task.env {
+        // Of several entries of one name the last counts, and an empty value is none.
+        let pairs = task.env.iter().take(MAX_VARIABLES);
+        let last: BTreeMap<&str, &str> = pairs
+            .clone()
+            .filter_map(|entry| entry.split_once('='))
+            .collect();
+        for entry in pairs {
             let Some((name, value)) = entry.split_once('=') else {
                 continue;
             };
-            // Of several entries of one name the last counts, and an empty value is none.
-            if value.is_empty() || task.variable(name) != Some(value) {
+            if value.is_empty() || last.get(name) != Some(&value) {
                 continue;
             }
             let step = |detail: &str| {

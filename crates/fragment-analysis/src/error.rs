@@ -113,6 +113,16 @@ pub enum AnalysisError {
         /// The limit.
         limit: usize,
     },
+    /// Search paths that lead to more places than any real ones.
+    #[error(
+        "{path} and what it loads lead to more than {limit} look-ups of shared objects; shorten its RPATH or LD_LIBRARY_PATH"
+    )]
+    TooManyPlaces {
+        /// The program.
+        path: String,
+        /// The limit.
+        limit: usize,
+    },
     /// The rootfs cannot be read.
     #[error(transparent)]
     Root(#[from] RootError),

@@ -30,6 +30,7 @@
 mod analyser;
 mod applets;
 mod command_line;
+mod contents;
 mod entry;
 mod environment;
 mod error;
@@ -98,6 +99,9 @@ pub fn analyse(
     analyser.environment(&context)?;
     if analyser.ledger.is_thin() {
         analyser.own_files()?;
+        if entry.in_bundle {
+            analyser.dangling_links(&entry.path, &context)?;
+        }
     }
     Ok(Analysis {
         entry,

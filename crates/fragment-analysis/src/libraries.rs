@@ -55,15 +55,21 @@ impl Analyser<'_> {
         let interpreter = file_name(program.interpreter);
         let mut objects = vec![object];
         let mut loaded: BTreeMap<String, Loaded> = BTreeMap::new();
-        let mut at = 0;
+        let (mut at, mut edges) = (0, 0_usize);
         while at < objects.len() {
             let user = Rc::clone(&objects[at].elf);
             for soname in &user.needed {
                 if soname == interpreter || loader.is_musl() && loader::is_inside_musl(soname) {
                     continue;
                 }
+                edges += 1;
                 if !loaded.contains_key(soname) {
-                    let state = match self.load(soname, at, &objects, program, &mut loader)? {
+                    if loaded.len() >= MAX_OBJECTS {
+                        let (path, limit) = (objects[0].path.clone(), MAX_OBJECTS);
+                        return Err(AnalysisError::TooManyLibraries { path, limit });
+                    }
+                    let found = self.load(soname, at, &objects, program, &mut loader)?;
+                    let state = match found {
                         None => Loaded::Elsewhere,
                         Some(object) => Loaded::Here(place(&mut objects, object)?),
                     };
@@ -73,6 +79,10 @@ impl Analyser<'_> {
                         loaded.entry(name.clone()).or_insert(Loaded::Here(index));
                     }
                     loaded.insert(soname.clone(), state);
+                }
+                if loader.is_exhausted() || edges > loader::MAX_LOOKUPS {
+                    let (path, limit) = (objects[0].path.clone(), loader::MAX_LOOKUPS);
+                    return Err(AnalysisError::TooManyPlaces { path, limit });
                 }
                 let library = match loaded.get(soname) {
                     Some(Loaded::Here(index)) => Some(&objects[*index]),

@@ -4,7 +4,7 @@
 //! where there is a cache. The legacy hwcap directories (`tls`, `haswell`, …), gone since glibc 2.37, are not searched.
 //! musl: ldso/dynlink.c, one path file for all.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use fragment_sys::root::{Found, Kind, Root};
@@ -15,6 +15,10 @@ use crate::task::Task;
 
 /// Longest `ld.so.conf` or musl path file that is read.
 const MAX_CONFIGURATION: usize = 64 << 10;
+/// Most directories that are searched for one shared object.
+const MAX_DIRECTORIES: usize = 512;
+/// Most files that are looked for.
+pub(crate) const MAX_LOOKUPS: usize = 6 << 10;
 /// Most files in `/etc/ld.so.conf.d` that are read.
 const MAX_INCLUDES: usize = 256;
 
@@ -42,6 +46,8 @@ pub(crate) struct Loader<'a> {
     system: Vec<String>,
     /// What to try for a directory of a search path; empty where it does not exist.
     known: HashMap<String, Rc<Variants>>,
+    /// Files looked for so far.
+    lookups: usize,
 }
 
 impl<'a> Loader<'a> {
@@ -74,7 +80,13 @@ impl<'a> Loader<'a> {
             library_path,
             system,
             known: HashMap::new(),
+            lookups: 0,
         }
+    }
+
+    /// Whether search paths lead to so many places that they are not followed any more.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.lookups > MAX_LOOKUPS
     }
 
     pub(crate) fn is_musl(&self) -> bool {
@@ -112,8 +124,18 @@ impl<'a> Loader<'a> {
             }
             return Ok(None);
         }
+        // A search path can name one directory in many ways.
+        let mut searched = HashSet::new();
         for directory in self.search_path(users) {
-            for (spelled, canonical) in self.variants(&directory).iter() {
+            let variants = self.variants(&directory);
+            for (spelled, canonical) in variants.iter() {
+                if !searched.insert(canonical.clone()) {
+                    continue;
+                }
+                self.lookups += 1;
+                if self.is_exhausted() {
+                    return Ok(None);
+                }
                 if let Some(found) = self.file(&format!("{canonical}/{name}"))
                     && let Some(accepted) = accept(&format!("{spelled}/{name}"), &found)?
                 {
@@ -137,9 +159,12 @@ impl<'a> Loader<'a> {
         let Some(user) = users.first() else {
             return out;
         };
+        let mut seen = HashSet::new();
         let mut add = |list: &[String], origin: &str| {
             for entry in list {
-                out.extend(self.expand(entry, origin));
+                if out.len() < MAX_DIRECTORIES && seen.insert((entry.clone(), origin.to_owned())) {
+                    out.extend(self.expand(entry, origin));
+                }
             }
         };
         let program = users.last().map_or(user.origin, |program| program.origin);
@@ -204,6 +229,7 @@ impl<'a> Loader<'a> {
         if let Some(known) = self.known.get(directory) {
             return Rc::clone(known);
         }
+        self.lookups += 1;
         let canonical = |path: &str| match self.root.lookup(path) {
             Ok(Some(found)) if found.kind == Kind::Directory => Some(found.path),
             _ => None,

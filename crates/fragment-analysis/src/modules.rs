@@ -1,5 +1,7 @@
 //! Modules and files that scripts load: followed where the bundle has them, else needed from the library.
 
+use std::rc::Rc;
+
 use fragment_sys::root::Kind;
 use fragment_types::{EvidenceKind, Need, Strength};
 
@@ -14,6 +16,8 @@ use crate::words::interpreter::Language;
 
 /// Most directories that scripts add to the search for modules of one language.
 const MAX_DIRECTORIES: usize = 16;
+/// Most directories that are listed for shared objects.
+const MAX_LISTED: usize = 32;
 /// Most entries of a directory that are looked at for a module.
 const MAX_MODULE_FILES: usize = 4096;
 
@@ -69,6 +73,9 @@ impl Analyser<'_> {
         }
         if language == Language::Shell {
             return self.shell_text(text, source, context);
+        }
+        if !self.may_read(text.len()) {
+            return Ok(());
         }
         let context = context.soft().deeper();
         let imports = imports::read(language, text);
@@ -194,8 +201,11 @@ impl Analyser<'_> {
     }
 
     /// Files of a module below one directory, those of its packages first.
-    fn module_files(&self, language: Language, place: &str, name: &str) -> Vec<String> {
-        let file = |path: &str| matches!(self.root.lookup(path), Ok(Some(found)) if found.kind == Kind::File);
+    fn module_files(&mut self, language: Language, place: &str, name: &str) -> Vec<String> {
+        let file = |path: &str| {
+            self.probe(path)
+                .is_some_and(|found| found.kind == Kind::File)
+        };
         let first = |candidates: &[String]| candidates.iter().find(|path| file(path)).cloned();
         match language {
             Language::Python => self.python_files(place, name),
@@ -234,39 +244,56 @@ impl Analyser<'_> {
         }
     }
 
-    fn python_files(&self, place: &str, name: &str) -> Vec<String> {
+    fn python_files(&mut self, place: &str, name: &str) -> Vec<String> {
         let mut out = Vec::new();
         let mut base = place.to_owned();
         for part in name.split('.') {
             let parent = base.clone();
             base = format!("{base}/{part}");
-            match self.root.lookup(&base) {
-                Ok(Some(found)) if found.kind == Kind::Directory => {
+            match self.probe(&base) {
+                Some(found) if found.kind == Kind::Directory => {
                     out.push(format!("{base}/__init__.py"));
                     continue;
                 }
                 _ => {}
             }
             let source = format!("{base}.py");
-            if matches!(self.root.lookup(&source), Ok(Some(_))) {
+            if self.probe(&source).is_some() {
                 out.push(source);
                 break;
             }
-            let entries = self.root.read_dir(&parent, MAX_MODULE_FILES).ok().flatten();
-            let native = |name: &str| {
-                name.ends_with(".so")
-                    && name
-                        .strip_prefix(part)
-                        .is_some_and(|rest| rest.starts_with('.'))
+            let is_own = |name: &&String| {
+                name.strip_prefix(part)
+                    .is_some_and(|rest| rest.starts_with('.'))
             };
-            let native = entries
-                .unwrap_or_default()
-                .into_iter()
-                .find(|entry| native(&entry.name));
-            out.extend(native.map(|entry| format!("{parent}/{}", entry.name)));
+            let natives = self.natives(&parent);
+            let native = natives.iter().find(is_own);
+            out.extend(native.map(|name| format!("{parent}/{name}")));
             break;
         }
         out
+    }
+
+    /// Names of the shared objects in a directory.
+    fn natives(&mut self, place: &str) -> Rc<Vec<String>> {
+        if let Some(known) = self.natives.get(place) {
+            return Rc::clone(known);
+        }
+        let mut names = Vec::new();
+        if self.natives.len() < MAX_LISTED {
+            let entries = self.root.read_dir(place, MAX_MODULE_FILES).ok().flatten();
+            names.extend(
+                entries
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|entry| entry.name),
+            );
+            names.retain(|name| name.ends_with(".so"));
+            names.sort();
+        }
+        let names = Rc::new(names);
+        self.natives.insert(place.to_owned(), Rc::clone(&names));
+        names
     }
 
     /// `from . import x`, `from ..y import z`: beside the file, or above it.
@@ -332,7 +359,10 @@ impl Analyser<'_> {
         for base in &bases {
             for ending in endings {
                 let path = clean(&format!("{base}{ending}"));
-                if matches!(self.root.lookup(&path), Ok(Some(found)) if found.kind == Kind::File) {
+                if self
+                    .probe(&path)
+                    .is_some_and(|found| found.kind == Kind::File)
+                {
                     return self.follow(language, vec![path], &step);
                 }
             }

@@ -14,8 +14,8 @@ use crate::error::AnalysisError;
 use crate::rules;
 use crate::words::file_name;
 
-/// Largest file that is hashed, in bytes. Path and size match already when it comes to that.
-const MAX_HASHED: u64 = 256 << 20;
+/// Most bytes that are hashed, of all files. Path and size match already when it comes to that; beyond it they do.
+const MAX_HASHED: u64 = 16 << 20;
 
 impl Analyser<'_> {
     /// Owners and imports of the application's own files. Both can only add to a composition, so this is for thin bundles.
@@ -34,8 +34,13 @@ impl Analyser<'_> {
             };
             let known = self.owner(&file, &context)?;
             let name = file_name(&file.found.path);
-            if !known && file.speaks && self.library.providing_command(name)?.is_empty() {
+            let speaks = !known && file.speaks && self.library.providing_command(name)?.is_empty();
+            if speaks {
                 let result = self.symbols(&file, &context);
+                self.tolerate(&context, result)?;
+            }
+            if !known {
+                let result = self.contents(&file, speaks, &context);
                 self.tolerate(&context, result)?;
             }
         }
@@ -52,18 +57,25 @@ impl Analyser<'_> {
                 && provider.size == file.found.size
                 && provider.digest.is_some()
         });
-        if candidates.is_empty() || file.found.size > MAX_HASHED {
+        if candidates.is_empty() {
             return Ok(false);
         }
-        let hashed = self.hash(&file.found.path);
-        let Some(digest) = self.tolerate(context, hashed)? else {
-            return Ok(false);
+        self.hashed += file.found.size;
+        let by = if self.hashed <= MAX_HASHED {
+            let hashed = self.hash(&file.found.path);
+            let Some(digest) = self.tolerate(context, hashed)? else {
+                return Ok(false);
+            };
+            candidates.retain(|provider| provider.digest == Some(digest));
+            ""
+        } else {
+            self.hashed -= file.found.size;
+            ", by path and size"
         };
-        candidates.retain(|provider| provider.digest == Some(digest));
         let best = self.preferred(candidates.iter().map(|provider| provider.component))?;
         let Some(index) = best else { return Ok(false) };
         let name = self.library.component(index)?.name;
-        let detail = format!("is the file of component {name}");
+        let detail = format!("is the file of component {name}{by}");
         let context = context.with(EvidenceKind::Owner, &file.found.path, detail);
         self.ledger.add(
             Need::Component { name },

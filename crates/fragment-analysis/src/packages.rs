@@ -66,8 +66,8 @@ impl Analyser<'_> {
     }
 
     fn document(&self, path: &str) -> Option<Value> {
-        match self.root.lookup(path) {
-            Ok(Some(found)) if found.kind == Kind::File && found.size <= MAX_DOCUMENT as u64 => {}
+        match self.probe(path) {
+            Some(found) if found.kind == Kind::File && found.size <= MAX_DOCUMENT as u64 => {}
             _ => return None,
         }
         let bytes = self.root.read_prefix(path, MAX_DOCUMENT).ok()?;
@@ -93,7 +93,7 @@ impl Analyser<'_> {
             .flat_map(|place| ["", ".js"].map(|ending| format!("{place}/{name}{ending}")));
         candidates
             .into_iter()
-            .find(|path| matches!(self.root.lookup(path), Ok(Some(_))))
+            .find(|path| self.probe(path).is_some())
     }
 
     /// A module that a JavaScript text loads by name.
@@ -145,7 +145,10 @@ impl Analyser<'_> {
     }
 
     fn first_file(&self, paths: &[&str]) -> Option<String> {
-        let file = |path: &str| matches!(self.root.lookup(path), Ok(Some(found)) if found.kind == Kind::File);
+        let file = |path: &str| {
+            self.probe(path)
+                .is_some_and(|found| found.kind == Kind::File)
+        };
         let paths = paths.iter().map(|path| crate::analyser::clean(path));
         paths.into_iter().find(|path| file(path))
     }

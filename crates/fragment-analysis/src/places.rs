@@ -113,7 +113,7 @@ impl Analyser<'_> {
     /// Directories that match a pattern with `*` in place of, or at the end of, names.
     fn expand(&self, pattern: &str, out: &mut Vec<String>) {
         let Some((before, after)) = pattern.split_once('*') else {
-            if matches!(self.root.lookup(pattern), Ok(Some(_))) {
+            if self.probe(pattern).is_some() {
                 out.push(pattern.to_owned());
             }
             return;

@@ -6,7 +6,7 @@ use fragment_sys::root::{Found, Kind};
 use fragment_types::plan::EntryKind;
 use fragment_types::{EvidenceKind, Need};
 
-use crate::analyser::{Analyser, Context, OwnFile, Place};
+use crate::analyser::{Analyser, Context, MAX_ELF_BYTES, MAX_SOFT_FILES, OwnFile, Place};
 use crate::elf::{self, Elf, ElfError, ElfKind, FileSource};
 use crate::env_command;
 use crate::error::AnalysisError;
@@ -231,6 +231,9 @@ impl Analyser<'_> {
     ) -> Result<Option<(Found, Vec<fragment_sys::root::Link>)>, AnalysisError> {
         for directory in self.task.path_directories() {
             // Like Go's and the shells' search, this passes over whatever cannot be looked up.
+            if !self.may_probe() {
+                break;
+            }
             if let Ok(Place::Here { found, links }) = self.locate(&format!("{directory}/{name}"))
                 && found.is_executable()
             {
@@ -255,6 +258,14 @@ impl Analyser<'_> {
         if elf.kind == ElfKind::Other {
             let what = "it is neither a program nor a shared object";
             return Err(wrong(ElfError::Malformed { what }));
+        }
+        self.elf_bytes += elf.weight();
+        if self.elf_bytes > MAX_ELF_BYTES {
+            let (what, limit) = (
+                "list of names, with those of the files before it,",
+                MAX_ELF_BYTES as u64,
+            );
+            return Err(wrong(ElfError::TooLarge { what, limit }));
         }
         let elf = Rc::new(elf);
         self.elves.insert(path.to_owned(), Rc::clone(&elf));
@@ -334,6 +345,9 @@ impl Analyser<'_> {
         found: &Found,
         context: &Context,
     ) -> Result<(), AnalysisError> {
+        if self.soft_files >= MAX_SOFT_FILES {
+            return Ok(());
+        }
         let result = self.program(found, Role::Program, context);
         self.tolerate(context, result).map(drop)
     }

@@ -200,3 +200,71 @@ pub(crate) const LOCALE_VARIABLES: &[&str] = &[
     "LC_NUMERIC",
     "LC_TIME",
 ];
+
+/// Functions of the Go library that imply something when a program has them.
+pub(crate) struct GoRule {
+    /// One of these.
+    pub(crate) names: &'static [&'static str],
+    pub(crate) capabilities: &'static [&'static str],
+    pub(crate) paths: &'static [&'static str],
+}
+
+/// What functions of a Go program imply. Its linker leaves out what nothing calls.
+pub(crate) const GO_FUNCTIONS: &[GoRule] = &[
+    GoRule {
+        names: &[
+            "net.(*Dialer).DialContext",
+            "net.(*Dialer).Dial",
+            "net.(*sysDialer).dialTCP",
+            "net.(*sysDialer).dialUDP",
+        ],
+        capabilities: CONNECT,
+        paths: &[],
+    },
+    GoRule {
+        names: &[
+            "net.(*Resolver).lookupIPAddr",
+            "net.(*Resolver).goLookupIPCNAMEOrder",
+            "net.(*Resolver).lookupHost",
+        ],
+        capabilities: RESOLVE,
+        paths: &[],
+    },
+    GoRule {
+        names: &["net.(*ListenConfig).Listen", "net.(*sysListener).listenTCP"],
+        capabilities: LISTEN,
+        paths: &[],
+    },
+    GoRule {
+        names: &[
+            "crypto/x509.loadSystemRoots",
+            "crypto/x509.SystemCertPool",
+            "crypto/x509.systemRootsPool",
+        ],
+        capabilities: &[],
+        paths: &[CA_BUNDLE],
+    },
+    GoRule {
+        names: &["time.LoadLocation"],
+        capabilities: &[],
+        paths: &["/usr/share/zoneinfo/Etc/UTC"],
+    },
+    GoRule {
+        names: &[
+            "os/user.lookupUser",
+            "os/user.lookupUserId",
+            "os/user.lookupUnixUid",
+        ],
+        capabilities: &[],
+        paths: &["/etc/passwd"],
+    },
+    GoRule {
+        names: &[
+            "os/user.lookupGroup",
+            "os/user.lookupGroupId",
+            "os/user.lookupUnixGid",
+        ],
+        capabilities: &[],
+        paths: &["/etc/group"],
+    },
+];

@@ -121,7 +121,7 @@ pub fn read(text: &str, source: &str) -> Script {
     let mut reading = Reading::default();
     reading.is_sound = end == text.len();
     reading.text(&text[..end]);
-    let commands = expand::commands(&mut reading, source);
+    let commands = expand::commands(&mut reading, end, source);
     Script {
         commands,
         is_sound: reading.is_sound,

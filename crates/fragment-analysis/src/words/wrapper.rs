@@ -244,10 +244,15 @@ fn found_and_run(words: &[Word]) -> Vec<Vec<Word>> {
         .position(|word| matches!(word.text.as_str(), "-exec" | "-execdir" | "-ok" | "-okdir"))
     {
         rest = &rest[at + 1..];
-        let end = rest
+        // Without an end find runs nothing.
+        let Some(end) = rest
             .iter()
-            .position(|word| matches!(word.text.as_str(), ";" | "+"));
-        let command = &rest[..end.unwrap_or(rest.len())];
+            .position(|word| matches!(word.text.as_str(), ";" | "+"))
+        else {
+            break;
+        };
+        let command = &rest[..end];
+        rest = &rest[end..];
         if !command.is_empty() {
             out.push(command.to_vec());
         }

@@ -7,6 +7,8 @@ use super::template::{Part, Template};
 const REDIRECTIONS: &[&str] = &[
     "&>>", "<<<", "<<-", "&>", "<<", "<&", "<>", ">>", ">&", ">|", "<", ">",
 ];
+/// Most words that are kept of one command.
+const MAX_WORDS: usize = 512;
 /// Builtins whose arguments are assignments.
 const DECLARATIONS: &[&str] = &["declare", "export", "local", "readonly", "typeset"];
 
@@ -48,13 +50,15 @@ impl Parser<'_, '_> {
                     self.state.is_sound = false;
                 }
                 _ if self.redirection() => {}
-                Some(c) => {
+                Some(_) => {
+                    let start = self.at;
                     let word = self.word();
-                    if word.is_empty() {
-                        self.at += c.len_utf8();
-                        self.state.is_sound = false;
-                    } else {
+                    if !word.is_empty() {
                         next = Some(word);
+                    } else if self.at == start {
+                        // Nothing that continues a command; a continued line that ends the text is no word, and well.
+                        self.bump();
+                        self.state.is_sound = false;
                     }
                 }
             }
@@ -84,7 +88,9 @@ impl Parser<'_, '_> {
                 return;
             }
         }
-        words.push(word);
+        if words.len() < MAX_WORDS {
+            words.push(word);
+        }
     }
 
     /// The elements of an array, up to its `)`.

@@ -13,8 +13,9 @@ const MAX_READINGS: usize = 4;
 const MAX_DEPTH: usize = 4;
 /// Longest word that is put together.
 const MAX_WORD: usize = 4096;
-/// Most pieces and bytes that are put together for one text: variables that hold variables multiply.
-const MAX_WORK: usize = 512 << 10;
+/// Work that every text may take, and that each of its bytes may take in addition: variables that hold variables multiply.
+const WORK: usize = 16 << 10;
+const WORK_PER_BYTE: usize = 16;
 
 /// A word with its expansions, one way.
 #[derive(Debug, Clone, Default)]
@@ -24,9 +25,9 @@ struct Read {
 }
 
 /// The commands of a text that has been read; those that are in words of others (`eval`, `trap`, `alias`) are read now.
-pub(super) fn commands(reading: &mut Reading, source: &str) -> Vec<Command> {
+pub(super) fn commands(reading: &mut Reading, len: usize, source: &str) -> Vec<Command> {
     let mut out = Vec::new();
-    let (mut at, work) = (0, Cell::new(MAX_WORK));
+    let (mut at, work) = (0, Cell::new(WORK + WORK_PER_BYTE * len));
     while at < reading.commands.len() {
         let draft = std::mem::take(&mut reading.commands[at]);
         at += 1;

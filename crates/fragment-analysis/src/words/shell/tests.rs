@@ -187,6 +187,14 @@ fn commands_are_found_wherever_they_stand() {
 }
 
 #[test]
+fn a_continued_line_may_end_the_text() {
+    for text in ["a \\\n", "\\\n", "x=\\\n", "a b\\\n"] {
+        let _ = read(text, "x");
+    }
+    assert_eq!(names("a \\\n"), ["a"]);
+}
+
+#[test]
 fn texts_that_are_wrong_are_known() {
     for text in [
         "if a; then b",

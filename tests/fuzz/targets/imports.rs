@@ -1,0 +1,25 @@
+//! Texts of script languages, the first byte choosing which: never a panic, never more than the limits.
+#![no_main]
+
+use fragment_analysis::imports;
+use fragment_analysis::words::interpreter::Language;
+
+const LANGUAGES: [Language; 8] = [
+    Language::Python,
+    Language::Perl,
+    Language::Ruby,
+    Language::Node,
+    Language::Php,
+    Language::Lua,
+    Language::Tcl,
+    Language::R,
+];
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let Some((first, rest)) = bytes.split_first() else {
+        return;
+    };
+    let language = LANGUAGES[usize::from(*first) % LANGUAGES.len()];
+    let found = imports::read(language, &String::from_utf8_lossy(rest));
+    assert!(found.len() <= imports::MAX_IMPORTS);
+});
