@@ -7,6 +7,7 @@ mod control;
 mod engine_overlay;
 mod image;
 mod inspect;
+mod languages;
 mod plans;
 mod programs;
 mod refusals;
