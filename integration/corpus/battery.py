@@ -1,6 +1,7 @@
 """What corpus and archive have in common: a case in the reference root, and on the bare bundle composed from a library."""
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -79,9 +80,10 @@ class Battery:
     def program(self, name):
         """The path of a compiled program of ours, made in the reference root the first time."""
         with self.lock:
-            out = self.programs / name
+            sources = b"".join(file.read_bytes() for file in sorted((HERE / "programs").iterdir()))
+            out = self.programs / hashlib.sha256(sources).hexdigest()[:12] / name
             if not out.exists():
-                self.programs.mkdir(parents=True, exist_ok=True)
+                out.parent.mkdir(parents=True, exist_ok=True)
                 self.compile(name, out)
             return out
 

@@ -140,6 +140,8 @@ def text(value):
 
 def content(value, program):
     """Bytes and mode of one entry of a case's `files`; `program` gives the path of a compiled one."""
+    if value.startswith("@@"):
+        return value[1:].encode(), 0o644
     if value.startswith("@bin:"):
         return program(value.removeprefix("@bin:")).read_bytes(), 0o755
     if value.startswith("@"):

@@ -22,5 +22,5 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
-	fmt.Printf("go %s UTC%+d %s\n", hosts[0], offset/3600, who.Username)
+	fmt.Printf("go localhost %s UTC%+d %s\n", hosts[0], offset/3600, who.Username)
 }
