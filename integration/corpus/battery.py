@@ -21,6 +21,8 @@ TOP = HERE.parent.parent
 CAGE = TOP / "integration/conformance/cage"
 YARDSTICK = "/usr/sbin/runc"
 FAILED = re.compile(r'^\d+ +(\w+)\(.*?"(/[^"]*)".*= -1 ENOENT')
+# what is the kernel's, made at run time, or looked for by every program
+BESIDE = ("/proc/", "/sys/", "/dev/", "/run/", "/etc/ld.so.cache")
 
 
 def arguments(parser):
@@ -148,14 +150,16 @@ class Battery:
         """What the program looked for in vain and the reference has: a run of the bare bundle under strace. Path and owner, in order."""
         with self.directory(case, "traced") as place:
             rootfs, log = self.bare(case, place), place / "trace"
-            before = ["strace", "-f", "-qq", "-e", "trace=%file", "-e", "status=failed", "-e", "signal=none", "-s", "300", "-o", str(log)]
+            before = ["strace", "-f", "-qq", "-e", "trace=%file", "-e", "signal=none", "-s", "300", "-o", str(log)]
             with contextlib.suppress(subprocess.SubprocessError):
                 self.start(self.runtime, case, place, rootfs, f"traced-{case.id}", before)
-            found = {}
+            found, started = {}, False
             for line in log.read_text(errors="replace").splitlines() if log.exists() else []:
-                failed = FAILED.match(line)
+                # before it come the runtime's own look-ups
+                started = started or f'execve("{case.argv[0]}"' in line
+                failed = FAILED.match(line) if started else None
                 path = failed and failed.group(2)
-                if path and not path.startswith(("/proc", "/sys", "/dev", "/run/", "/work", str(self.work))) and os.path.lexists(f"{self.reference.path}{path}"):
+                if path and not path.startswith(BESIDE) and os.path.lexists(f"{self.reference.path}{path}") and not os.path.isdir(f"{self.reference.path}{path}"):
                     found.setdefault(path, self.owner(path))
             return found
 
