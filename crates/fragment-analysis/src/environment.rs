@@ -50,6 +50,8 @@ impl Analyser<'_> {
                 && let Some(Address::Url { named, tls, .. }) = address::parse(value)
             {
                 self.url(named, tls, &step("holds a URL"));
+            } else if value.starts_with('/') && self.may_probe() && self.is_particular(value)? {
+                self.need_path(value, &step("names a file"));
             }
         }
         Ok(())

@@ -151,10 +151,29 @@ fn words_that_name_files_of_components_need_them() {
     }
 }
 
+#[test]
+fn variables_that_name_files_of_components_need_them() {
+    let library = library()
+        .component("words")
+        .file("/usr/share/words/list", b"x");
+    let rootfs = Rootfs::new();
+    for (variable, expected) in [
+        ("WORDS=/usr/share/words/list", 1),
+        ("WORDS=/usr/share/words/none", 0),
+        ("SHELL=/usr/bin/sh", 0),
+    ] {
+        let task = task(&["echo"], &[variable]);
+        let analysis = rootfs.analyse_with(&task, &library).unwrap();
+        let found = missing(&analysis);
+        let paths = found.iter().filter(|need| need.starts_with("soft /"));
+        assert_eq!(paths.count(), expected, "{variable}: {found:?}");
+    }
+}
+
 /// Go's compiler is no part of the build: without it this test says so and ends.
 #[test]
 fn go_functions_survive_stripping() {
-    const SOURCE: &str = "package main\nimport (\"net/http\"; \"os/user\"; \"time\"; \"fmt\")\nfunc main() {\n r, err := http.Get(\"https://x/\")\n u, _ := user.Lookup(\"root\")\n l, _ := time.LoadLocation(\"Europe/Berlin\")\n fmt.Println(r, err, u, l)\n}\n";
+    const SOURCE: &str = "package main\nimport (\"crypto/x509\"; \"net\"; \"os/user\"; \"time\")\nfunc main() {\n c, err := net.Dial(\"tcp\", \"x:80\")\n p, _ := x509.SystemCertPool()\n u, _ := user.Lookup(\"root\")\n l, _ := time.LoadLocation(\"Europe/Berlin\")\n println(c, err, p, u, l)\n}\n";
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("main.go"), SOURCE).unwrap();
     let built = std::process::Command::new("go")
