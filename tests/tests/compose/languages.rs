@@ -120,3 +120,42 @@ fn psql_says_why_there_is_no_server() {
     assert!(answer.contains("Connection refused"), "{answer}");
     assert!(answer.contains("\n2\npg_dump (PostgreSQL) 15."), "{answer}");
 }
+
+#[test]
+fn gcc_compiles_the_app_s_own_source() {
+    let answer = output(
+        &[(
+            "srv/sum.c",
+            "#include <math.h>\n#include <stdio.h>\nint main(void) { printf(\"%.0f\\n\", sqrt(1764)); }\n",
+        )],
+        &[
+            "sh",
+            "-c",
+            "gcc -O2 -Wall -Werror -o /tmp/sum /srv/sum.c -lm && /tmp/sum",
+        ],
+    );
+    assert_eq!(answer, "42\n");
+}
+
+#[test]
+fn gxx_compiles_and_throws() {
+    let answer = output(
+        &[(
+            "srv/a.cc",
+            "#include <iostream>\n#include <stdexcept>\n\
+             int main() { try { throw std::runtime_error(\"caught\"); } catch (std::exception &e) { std::cout << e.what() << '\\n'; } }\n",
+        )],
+        &["sh", "-c", "g++ -o /tmp/a /srv/a.cc && /tmp/a"],
+    );
+    assert_eq!(answer, "caught\n");
+}
+
+#[test]
+fn imagemagick_draws_text_and_converts() {
+    let answer = script(
+        "#!/bin/sh\nset -e\ncd /tmp\n\
+         convert -font DejaVu-Sans -pointsize 24 label:Hello a.png\nconvert a.png a.jpg\n\
+         identify -format '%m %[fx:mean<1]\\n' a.png a.jpg\n",
+    );
+    assert_eq!(answer, "PNG 1\nJPEG 1\n");
+}
