@@ -14,9 +14,12 @@ use rustix::io::Errno;
 
 mod error;
 mod found;
+mod witness;
 
 pub use error::RootError;
 pub use found::{End, Entry, Found, Kind, Link, Trace};
+pub use witness::Witnesses;
+use witness::{Recorder, Way};
 
 /// How many symbolic links the kernel follows in one look-up (path_resolution(7)).
 pub const MAX_LINKS: usize = 40;
@@ -38,6 +41,7 @@ pub struct Root {
     /// None: a root that holds nothing.
     directory: Option<OwnedFd>,
     path: PathBuf,
+    recorder: Option<Recorder>,
 }
 
 impl Root {
@@ -63,6 +67,7 @@ impl Root {
         let root = Self {
             directory: Some(directory),
             path: path.to_owned(),
+            recorder: None,
         };
         // Asked once here, so that an old kernel is one clear error and not one for every file.
         root.open_at("/", OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::empty())?;
@@ -75,6 +80,7 @@ impl Root {
         Self {
             directory: None,
             path: PathBuf::new(),
+            recorder: None,
         }
     }
 
@@ -226,7 +232,8 @@ impl Root {
     /// As [`Root::lookup`]; also when it is missing or not a regular file.
     pub fn open_file(&self, path: &str) -> Result<File, RootError> {
         // Opening a device can have effects before fstat tells what it is: ask first, and again afterwards.
-        let probe = self.open_at(path, OFlags::PATH, ResolveFlags::empty())?;
+        let probe = self.open_noting(path, OFlags::PATH, Way::Followed);
+        let probe = probe.map_err(|errno| self.error("open", path, errno))?;
         self.require_regular(path, probe.as_fd())?;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let fd = self.open_at(path, flags, ResolveFlags::empty())?;
@@ -259,7 +266,7 @@ impl Root {
     /// As [`Root::lookup`].
     pub fn read_dir(&self, path: &str, limit: usize) -> Result<Option<Vec<Entry>>, RootError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let fd = match self.openat2(path, flags, RESOLVE) {
+        let fd = match self.open_noting(path, flags, Way::Listed) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(self.error("open", path, errno)),
@@ -320,28 +327,34 @@ impl Root {
         }
     }
 
+    /// Opens a path in one of the ways that a recording root notes.
+    fn open_noting(&self, path: &str, flags: OFlags, way: Way) -> Result<OwnedFd, Errno> {
+        let opened = self.openat2(path, flags, way.flags().1);
+        if let Some(recorder) = &self.recorder {
+            let stat = opened.as_ref().map_err(|errno| *errno).and_then(sys::fstat);
+            recorder.note(path, way, stat.as_ref().map_err(|errno| *errno));
+        }
+        opened
+    }
+
     /// `stat` of a path in canonical spelling; a link anywhere is `ELOOP`.
     fn stat_no_links(&self, path: &str) -> Result<Option<Found>, Errno> {
-        self.stat(path, OFlags::PATH, RESOLVE | ResolveFlags::NO_SYMLINKS)
+        self.stat(path, Way::NoLinks)
     }
 
     /// `stat` of a path whose last component alone may be a link, which is not followed.
     fn stat_last(&self, path: &str) -> Result<Option<Found>, Errno> {
-        self.stat(
-            path,
-            OFlags::PATH | OFlags::NOFOLLOW,
-            RESOLVE | ResolveFlags::NO_SYMLINKS,
-        )
+        self.stat(path, Way::LastLink)
     }
 
-    fn stat(
-        &self,
-        path: &str,
-        flags: OFlags,
-        resolve: ResolveFlags,
-    ) -> Result<Option<Found>, Errno> {
-        match self.openat2(path, flags, resolve) {
-            Ok(fd) => Ok(Some(Found::new(path.to_owned(), &sys::fstat(fd)?))),
+    fn stat(&self, path: &str, way: Way) -> Result<Option<Found>, Errno> {
+        let (flags, resolve) = way.flags();
+        let stat = self.openat2(path, flags, resolve).and_then(sys::fstat);
+        if let Some(recorder) = &self.recorder {
+            recorder.note(path, way, stat.as_ref().map_err(|errno| *errno));
+        }
+        match stat {
+            Ok(stat) => Ok(Some(Found::new(path.to_owned(), &stat))),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno),
         }

@@ -14,6 +14,7 @@
 //! | [`task`] | a command that need not exist anywhere but in the library |
 //! | [`settings`] | where things are on this node, and what it wants of every composition |
 
+mod cache;
 pub mod control;
 pub mod explain;
 pub mod inspect;

@@ -1,16 +1,19 @@
 //! From a bundle or task to a plan: analysis, resolution and the choice of the overlay's form. Needs no root, changes nothing.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use fragment_analysis::{Analysis, AnalysisError, AnalysisErrorKind, MergedError};
 use fragment_compose::{ComposeError, Composition, GeneratedError, Inputs, Route, generated};
 use fragment_launch::{Bundle, BundleError, oci};
-use fragment_resolve::{Policy, Refusal, RefusalKind, Request, Resolution};
+use fragment_resolve::{Policy, Refusal, RefusalKind, Request};
 use fragment_store::StoreError;
-use fragment_sys::root::{Root, RootError};
-use fragment_types::plan::Form;
-use fragment_types::{Catalogue as _, CatalogueError, Digest, Plan};
+use fragment_sys::root::{Root, RootError, Witnesses};
+use fragment_types::manifest::Size;
+use fragment_types::plan::{Entry, Form, Generated, Layer};
+use fragment_types::{Capability, Catalogue as _, CatalogueError, Digest, Plan, Requirement};
 
+use crate::cache::{self, Kept, PlanCache};
 use crate::control::{self, ControlError, Wishes};
 use crate::library::Library;
 use crate::mounts;
@@ -123,7 +126,7 @@ pub fn plan_bundle(
 ) -> Result<Plan, PlanError> {
     let bundle = Bundle::load(directory)?;
     let policy = control::of_bundle(settings, &bundle, flags)?;
-    let (plan, _) = plan_and_compose(library, &bundle, "plan", Path::new("/run"), policy)?;
+    let (plan, _) = plan_and_compose(library, &bundle, "plan", Path::new("/run"), policy, None)?;
     Ok(plan)
 }
 
@@ -141,7 +144,7 @@ pub fn plan_task(
     let (root, task) = (Root::empty(), task.subject());
     let analysis = fragment_analysis::analyse(&root, &task, library)?;
     let decision = choose(library, &root, &task, analysis, policy)?;
-    let form = if decision.resolution.is_empty() {
+    let form = if decision.layers.is_empty() {
         Form::Plain
     } else {
         Form::Upper
@@ -149,28 +152,20 @@ pub fn plan_task(
     Ok(decision.into_plan(library, form, Vec::new()))
 }
 
-/// Plans a loaded bundle, with what launch needs to carry the plan out.
+/// Plans a loaded bundle, with what launch needs to carry the plan out. A decision that `cache` holds is not made again.
 pub(crate) fn plan_and_compose(
     library: &Library,
     bundle: &Bundle,
     id: &str,
     scratch: &Path,
     policy: Policy,
+    cache: Option<&PlanCache>,
 ) -> Result<(Plan, Composition), PlanError> {
     let spec = &bundle.spec;
     let rootfs = bundle
         .rootfs()
         .ok_or_else(|| PlanError::NoRootfs(bundle.dir.clone()))?;
-    let root = Root::open(&rootfs)?;
-    let task = subject::task_of(spec);
-    let mut analysis = fragment_analysis::analyse(&root, &task, library)?;
-    mounts::satisfy(
-        &mut analysis.requirements,
-        spec,
-        &bundle.dir,
-        &task.path_directories(),
-    );
-    let decision = choose(library, &root, &task, analysis, policy)?;
+    let decision = decide(library, bundle, &rootfs, policy, cache)?;
     let composition = fragment_compose::compose(&Inputs {
         id,
         bundle: &bundle.dir,
@@ -181,7 +176,7 @@ pub(crate) fn plan_and_compose(
             .and_then(oci::Root::readonly)
             .unwrap_or(false),
         user_namespace: subject::has_user_namespace(spec),
-        layers: &decision.resolution.layers,
+        layers: &decision.layers,
         tree: &|diff_id: &Digest| {
             library
                 .store()
@@ -191,9 +186,46 @@ pub(crate) fn plan_and_compose(
         scratch,
         mount_targets: &subject::mount_targets(spec),
     })?;
-    check_namespaces(spec, &composition, decision.resolution.layers.len())?;
+    check_namespaces(spec, &composition, decision.layers.len())?;
     let plan = decision.into_plan(library, composition.form, composition.warnings.clone());
     Ok((plan, composition))
+}
+
+/// What is needed and what supplies it, kept from the last time or worked out.
+fn decide(
+    library: &Library,
+    bundle: &Bundle,
+    rootfs: &Path,
+    policy: Policy,
+    cache: Option<&PlanCache>,
+) -> Result<Decision, PlanError> {
+    let task = subject::task_of(&bundle.spec);
+    let satisfy = |requirements: &mut Vec<Requirement>| {
+        let directories = task.path_directories();
+        mounts::satisfy(requirements, &bundle.spec, &bundle.dir, &directories);
+    };
+    let mut root = Root::open(rootfs)?;
+    let Some(cache) = cache else {
+        let mut analysis = fragment_analysis::analyse(&root, &task, library)?;
+        satisfy(&mut analysis.requirements);
+        return choose(library, &root, &task, analysis, policy);
+    };
+    let key = cache::Key::new(&task, &policy, library.generation());
+    if let Some(mut kept) = cache.read(&key, &root) {
+        satisfy(&mut kept.found);
+        if kept.found == kept.requirements {
+            return Ok(Decision::kept(kept));
+        }
+    }
+    root = root.recording();
+    let mut analysis = fragment_analysis::analyse(&root, &task, library)?;
+    let found = analysis.requirements.clone();
+    satisfy(&mut analysis.requirements);
+    let decision = choose(library, &root, &task, analysis, policy)?;
+    if let Some(witnesses) = root.witnesses() {
+        cache.write(&key, &decision.keep(found, witnesses));
+    }
+    Ok(decision)
 }
 
 /// Whether the overlay can be mounted where the composition wants it.
@@ -216,9 +248,13 @@ fn check_namespaces(
 
 /// What is needed, and what supplies it.
 struct Decision {
-    analysis: Analysis,
-    resolution: Resolution,
-    generated: generated::Decision,
+    entry: Entry,
+    requirements: Vec<Requirement>,
+    layers: Vec<Layer>,
+    capabilities: BTreeSet<Capability>,
+    size: Size,
+    generated: Option<Generated>,
+    warnings: Vec<String>,
 }
 
 fn choose(
@@ -249,37 +285,57 @@ fn choose(
         made = generated::decide(root, library, &resolution.chosen, &resolution.layers)?;
     }
     Ok(Decision {
-        analysis,
-        resolution,
-        generated: made,
+        entry: analysis.entry,
+        requirements: analysis.requirements,
+        layers: resolution.layers,
+        capabilities: resolution.capabilities,
+        size: resolution.size,
+        generated: made.generated,
+        warnings: [analysis.warnings, resolution.warnings, made.warnings].concat(),
     })
 }
 
 impl Decision {
+    fn kept(kept: Kept) -> Self {
+        Self {
+            entry: kept.entry,
+            requirements: kept.requirements,
+            layers: kept.layers,
+            capabilities: kept.capabilities,
+            size: kept.size,
+            generated: kept.generated,
+            warnings: kept.warnings,
+        }
+    }
+
+    /// To be kept, with what analysis found in the rootfs.
+    fn keep(&self, found: Vec<Requirement>, witnesses: Witnesses) -> Kept {
+        Kept {
+            witnesses,
+            entry: self.entry.clone(),
+            found,
+            requirements: self.requirements.clone(),
+            layers: self.layers.clone(),
+            capabilities: self.capabilities.clone(),
+            size: self.size,
+            generated: self.generated.clone(),
+            warnings: self.warnings.clone(),
+        }
+    }
+
     fn into_plan(self, library: &Library, form: Form, more_warnings: Vec<String>) -> Plan {
-        let Self {
-            analysis,
-            resolution,
-            generated,
-        } = self;
         Plan {
             schema: fragment_types::plan::SCHEMA.to_owned(),
             runtime: crate::version(),
             library: library.generation(),
-            entry: analysis.entry,
+            entry: self.entry,
             form,
-            layers: resolution.layers,
-            generated: generated.generated,
-            requirements: analysis.requirements,
-            capabilities: resolution.capabilities,
-            size: resolution.size,
-            warnings: [
-                analysis.warnings,
-                resolution.warnings,
-                generated.warnings,
-                more_warnings,
-            ]
-            .concat(),
+            layers: self.layers,
+            generated: self.generated,
+            requirements: self.requirements,
+            capabilities: self.capabilities,
+            size: self.size,
+            warnings: [self.warnings, more_warnings].concat(),
         }
     }
 }

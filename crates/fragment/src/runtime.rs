@@ -9,6 +9,7 @@ use fragment_types::plan::Generated;
 use fragment_types::{Digest, Plan};
 use serde::{Deserialize, Serialize};
 
+use crate::cache::PlanCache;
 use crate::control::{self, Wishes};
 use crate::library::Library;
 use crate::planner::{self, PlanError, PlanErrorKind};
@@ -162,8 +163,15 @@ impl Runtime {
         let library = Library::open(&self.settings)?;
         let policy = control::of_bundle(&self.settings, bundle, wishes).map_err(PlanError::from)?;
         let scratch = self.launch.scratch(id);
-        let (plan, mut composition) =
-            planner::plan_and_compose(&library, bundle, id.as_str(), &scratch, policy)?;
+        let cache = PlanCache::open(&self.settings.state);
+        let (plan, mut composition) = planner::plan_and_compose(
+            &library,
+            bundle,
+            id.as_str(),
+            &scratch,
+            policy,
+            cache.as_ref(),
+        )?;
         for warning in &plan.warnings {
             tracing::warn!("{warning}");
         }

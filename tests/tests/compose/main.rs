@@ -3,6 +3,7 @@
 //! They need a library: `hack/library` builds one into `target/library`; `FRAGMENT_STORE` names another.
 
 mod base;
+mod cache;
 mod control;
 mod engine_overlay;
 mod image;

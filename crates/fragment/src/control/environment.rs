@@ -8,7 +8,7 @@
 //! | `FRAGMENT_REQUIRE` | capabilities that have to be granted |
 //! | `FRAGMENT_LOCK` | `name@sha256:…` of every component |
 //! | `FRAGMENT_STORE` | directory of the component library |
-//! | `FRAGMENT_STATE` | state directory of `fragment run` |
+//! | `FRAGMENT_STATE` | state directory of `fragment run` and of kept plans |
 //! | `FRAGMENT_CONFIG` | configuration file instead of the node's and the user's |
 
 use std::ffi::OsString;
