@@ -7,7 +7,9 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
+import sys
 import threading
 import tomllib
 
@@ -42,13 +44,21 @@ def arguments(parser):
     parser.add_argument("--report", type=pathlib.Path, default=None, help="where the reports go, without a suffix")
 
 
-def caged():
-    """Starts the program again in a cage, whose end takes processes, mounts and cgroups with it however it comes."""
-    if "CORPUS_CAGED" not in os.environ:
-        import sys
-
-        os.environ["CORPUS_CAGED"] = "yes"
-        os.execv(CAGE, [str(CAGE), sys.executable, "-B", *sys.argv])
+def caged(options):
+    """Starts the program again in a cage, whose end takes processes, mounts and cgroups with it however it comes; then the files."""
+    if "CORPUS_CAGED" in os.environ:
+        return
+    words = [str(CAGE), sys.executable, "-B", *sys.argv]
+    cage = subprocess.Popen(words, env={**os.environ, "CORPUS_CAGED": "yes"})
+    signal.signal(signal.SIGTERM, lambda *_: cage.terminate())
+    try:
+        status = cage.wait()
+    except KeyboardInterrupt:
+        cage.terminate()
+        status = cage.wait()
+    finally:
+        shutil.rmtree(options.work, ignore_errors=True)
+    sys.exit(status)
 
 
 class Battery:
@@ -58,8 +68,7 @@ class Battery:
         self.options = options
         self.reference = root.Reference(options.reference)
         self.work = options.work.absolute() / str(os.getpid())
-        for place in self.work.parent.glob("*") if self.work.parent.is_dir() else []:
-            shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True)
         self.yardstick = container.Runtime(options.yardstick, self.work / "state.yardstick")
         store = {"FRAGMENT_STORE": str(options.store.absolute())}
