@@ -49,15 +49,19 @@ def caged(options):
     if "CORPUS_CAGED" in os.environ:
         return
     words = [str(CAGE), sys.executable, "-B", *sys.argv]
-    cage = subprocess.Popen(words, env={**os.environ, "CORPUS_CAGED": "yes"})
-    signal.signal(signal.SIGTERM, lambda *_: cage.terminate())
-    try:
-        status = cage.wait()
-    except KeyboardInterrupt:
+    # in a session of its own: Ctrl-C reaches it once, through us, and its cleaning up is not interrupted
+    cage = subprocess.Popen(words, env={**os.environ, "CORPUS_CAGED": "yes"}, start_new_session=True)
+    ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def stop(*_):
+        for number in ends:
+            signal.signal(number, signal.SIG_IGN)
         cage.terminate()
-        status = cage.wait()
-    finally:
-        shutil.rmtree(options.work, ignore_errors=True)
+
+    for number in ends:
+        signal.signal(number, stop)
+    status = cage.wait()
+    shutil.rmtree(options.work, ignore_errors=True)
     sys.exit(status)
 
 
