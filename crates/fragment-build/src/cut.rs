@@ -96,7 +96,7 @@ pub(crate) fn cut(name: &ComponentName, library: &Library, at: Installation<'_>)
             && !users::FILES.contains(&path.as_str())
     });
     let sliced = recipe.slices.0.iter().map(|(p, _)| p.as_str());
-    let packages = packages(&closure.packages, sliced, recipe, at)?;
+    let packages = packages(&closure.packages, sliced, recipe.leading_package(), at)?;
     let epoch = epoch(&packages, at)?;
     Ok(Cut {
         tree,
@@ -158,13 +158,13 @@ fn closure(
 }
 
 /// Whether `path` is one of the directories that merged-/usr systems keep as links.
-fn is_merged_link(path: &str) -> bool {
+pub(crate) fn is_merged_link(path: &str) -> bool {
     let below = format!("{path}/x");
     merged_usr(&below) != below
 }
 
 /// Byte code embeds the time of its source; only what the builder compiles itself (by hash) is the same every time.
-fn is_bytecode(path: &str) -> bool {
+pub(crate) fn is_bytecode(path: &str) -> bool {
     path.ends_with("/__pycache__") || path.contains("/__pycache__/")
 }
 
@@ -247,7 +247,7 @@ fn take_made(at: Installation<'_>, tree: &mut Tree) -> Result<BTreeSet<String>> 
 }
 
 /// State of the installation itself is never content, whatever the recipes exclude: it differs from one to the next.
-fn is_state(path: &str) -> bool {
+pub(crate) fn is_state(path: &str) -> bool {
     const STATE: [&str; 13] = [
         "/dev/",
         "/proc/",

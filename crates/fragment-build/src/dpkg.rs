@@ -23,11 +23,23 @@ pub(crate) struct Installed {
     pub(crate) paragraph: String,
     /// Pre-Depends and Depends: each is satisfied by one of its names.
     pub(crate) depends: Vec<Vec<String>>,
+    /// Conflicts and Breaks, as written.
+    pub(crate) refuses: String,
+    /// Provides, as written.
+    pub(crate) provided: String,
+    /// Whether every root has it, so that nobody names it in Depends (Debian Policy 3.8).
+    pub(crate) essential: bool,
+    /// `required`, `important`, `standard`, `optional` or `extra`.
+    pub(crate) priority: String,
+    /// The first line of the description.
+    pub(crate) summary: String,
+    /// Its paragraph of `status`.
+    pub(crate) stanza: String,
     provides: Vec<String>,
 }
 
 /// Where a package's file went because another package diverted it (dpkg-divert(1)).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Diversion {
     to: String,
     by: String,
@@ -43,7 +55,7 @@ pub(crate) struct Alternative {
 }
 
 /// The package database of a root.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Database {
     packages: BTreeMap<String, Installed>,
     /// Virtual package -> packages that provide it.
@@ -62,32 +74,63 @@ impl Database {
     /// # Errors
     /// [`Error::ReadRoot`] and [`Error::Database`].
     pub(crate) fn read(root: &Root) -> Result<Self> {
-        let mut packages = BTreeMap::new();
+        let mut database = Self::default();
+        database.renew(root)?;
+        Ok(database)
+    }
+
+    /// Reads the database of `root` again, which has grown: file lists of packages that were there are not read twice.
+    ///
+    /// # Errors
+    /// As [`Database::read`].
+    pub(crate) fn renew(&mut self, root: &Root) -> Result<()> {
+        let known = std::mem::take(&mut self.packages);
         for stanza in text(root, "/var/lib/dpkg/status")?.split("\n\n") {
             if let Some((name, package)) = parse_stanza(stanza) {
-                packages.insert(name, package);
+                self.packages.insert(name, package);
             }
         }
-        let mut providers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for (name, package) in &packages {
+        self.providers.clear();
+        for (name, package) in &self.packages {
             for virtual_name in &package.provides {
-                providers
+                self.providers
                     .entry(virtual_name.clone())
                     .or_default()
                     .insert(name.clone());
             }
         }
         let diversions = parse_diversions(&text(root, "/var/lib/dpkg/diversions")?);
-        let mut database = Self {
-            packages,
-            providers,
-            diversions,
-            alternatives: read_alternatives(root)?,
-            files: BTreeMap::new(),
-            owners: BTreeMap::new(),
+        self.alternatives = read_alternatives(root)?;
+        let is_known = |name: &String, package: &Installed| {
+            known
+                .get(name)
+                .is_some_and(|k| k.version == package.version)
         };
-        database.read_lists(root)?;
-        Ok(database)
+        let only_grown = self.diversions == diversions
+            && known.iter().all(|(name, k)| {
+                self.packages
+                    .get(name)
+                    .is_some_and(|p| p.version == k.version)
+            });
+        self.diversions = diversions;
+        let mut unread: Vec<String> = self.packages.keys().cloned().collect();
+        if only_grown {
+            unread.retain(|name| !is_known(name, &self.packages[name]));
+        } else {
+            self.files.clear();
+            self.owners.clear();
+        }
+        self.read_lists(root, &unread)
+    }
+
+    /// The packages that provide a virtual one.
+    pub(crate) fn providers(&self, name: &str) -> impl Iterator<Item = &String> {
+        self.providers.get(name).into_iter().flatten()
+    }
+
+    /// All packages.
+    pub(crate) fn packages(&self) -> impl Iterator<Item = (&String, &Installed)> {
+        self.packages.iter()
     }
 
     pub(crate) fn package(&self, name: &str) -> Option<&Installed> {
@@ -126,8 +169,9 @@ impl Database {
             .map(String::as_str)
     }
 
-    fn read_lists(&mut self, root: &Root) -> Result<()> {
-        for (name, package) in &self.packages {
+    fn read_lists(&mut self, root: &Root, names: &[String]) -> Result<()> {
+        for name in names {
+            let package = &self.packages[name];
             // packages with `Multi-Arch: same` have the architecture in the file name
             let with_architecture =
                 format!("/var/lib/dpkg/info/{name}:{}.list", package.architecture);
@@ -196,12 +240,31 @@ fn parse_stanza(stanza: &str) -> Option<(String, Installed)> {
         paragraph: stanza.to_owned(),
         architecture: get("Architecture").to_owned(),
         depends,
+        refuses: [get("Conflicts"), get("Breaks")].join(", "),
+        provided: get("Provides").to_owned(),
+        essential: get("Essential") == "yes",
+        priority: get("Priority").to_owned(),
+        summary: first_line("Description", stanza),
+        stanza: stanza.trim_end().to_owned(),
         provides: dependencies(get("Provides"))
             .into_iter()
             .flatten()
             .collect(),
     };
     Some((name, package))
+}
+
+/// The value of a field on the line of its name.
+fn first_line(field: &str, stanza: &str) -> String {
+    let value = |line: &str| {
+        Some(
+            line.strip_prefix(field)?
+                .strip_prefix(':')?
+                .trim()
+                .to_owned(),
+        )
+    };
+    stanza.lines().find_map(value).unwrap_or_default()
 }
 
 /// `a (>= 1) | b:any, c [amd64]` as its names (Debian Policy 7.1).

@@ -216,6 +216,54 @@ pub enum Error {
         /// The package.
         package: String,
     },
+    /// A package asked for is not in the archive.
+    #[error(
+        "this release's main archive has no package `{package}` (look for its name with `apt-cache search {package}`; if it \
+         is new there, try again with --refresh)"
+    )]
+    NoPackage {
+        /// The package.
+        package: String,
+    },
+    /// Packages exclude what is installed, or each other.
+    #[error(
+        "apt cannot install these packages together (add them one by one: each gets a root where it fits); it says:\n{log}"
+    )]
+    Conflict {
+        /// What apt said.
+        log: String,
+    },
+    /// What cannot be the name of a package.
+    #[error("`{package}` is not a package name")]
+    PackageName {
+        /// As given.
+        package: String,
+        /// The rule it breaks.
+        source: InvalidName,
+    },
+    /// Packages could not be downloaded.
+    #[error(
+        "downloading packages (what was downloaded is kept; check the way to the archive and run it again); apt's last \
+         lines:\n{log}"
+    )]
+    Download {
+        /// What apt said last.
+        log: String,
+    },
+    /// Packages could not be unpacked or configured.
+    #[error("installing {package}; dpkg's last lines:\n{log}")]
+    Unpack {
+        /// The packages.
+        package: String,
+        /// What dpkg said last.
+        log: String,
+    },
+    /// No space is left where the work directory is.
+    #[error("no space is left for `{}` (make some, or name another working directory with --work, and run it again: what is finished is kept)", path.display())]
+    DiskFull {
+        /// What was written.
+        path: PathBuf,
+    },
     /// A package that should be installed is not.
     #[error("package `{package}` is not installed although apt reported success")]
     NotInstalled {

@@ -61,7 +61,7 @@ pub(crate) fn run(mut command: Command, tool: &str, log: &Path) -> Result<()> {
 }
 
 /// The last lines of a log.
-fn tail(log: &Path) -> String {
+pub(crate) fn tail(log: &Path) -> String {
     let mut bytes = Vec::new();
     if let Ok(mut file) = File::open(log) {
         let length = file.metadata().map_or(0, |m| m.len());
@@ -73,17 +73,19 @@ fn tail(log: &Path) -> String {
     lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
 }
 
+/// Whether apt's words say that it does not know `package`.
+pub(crate) fn is_unknown(log: &str, package: &str) -> bool {
+    log.contains(&format!("Unable to locate package {package}\n"))
+        || log.ends_with(&format!("Unable to locate package {package}"))
+        || log.contains(&format!(
+            "Package '{package}' has no installation candidate"
+        ))
+        || log.contains(&format!("Package {package} is not available"))
+}
+
 /// apt's words for a package it does not know, as an error that says what to do.
 pub(crate) fn explain(name: &str, packages: &[&str], status: ExitStatus, log: String) -> Error {
-    let unknown = |package: &&&str| {
-        log.contains(&format!("Unable to locate package {package}\n"))
-            || log.ends_with(&format!("Unable to locate package {package}"))
-            || log.contains(&format!(
-                "Package '{package}' has no installation candidate"
-            ))
-            || log.contains(&format!("Package {package} is not available"))
-    };
-    match packages.iter().find(unknown) {
+    match packages.iter().find(|package| is_unknown(&log, package)) {
         Some(package) => Error::UnknownPackage {
             component: name.to_owned(),
             package: (*package).to_owned(),

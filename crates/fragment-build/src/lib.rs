@@ -12,11 +12,14 @@
 //! | `cut`, `tree`, `modules`, `provenance`, `copyright` | which of its files belong to a component, from which packages |
 //! | `elf`, `index`, `resolve` | what those provide and need, and who provides that |
 //! | `version`, `pack`, `manifest`, `record` | the component as files, the same for the same input |
+//! | `world` | roots that grow: any package of the archive installed, and what its scripts made put down to it |
+//! | `added` | components of such packages, without recipes |
 //! | `builder`, `gather`, `part`, `pool`, `progress` | the whole, in dependency order |
 //!
 //! Only packages of the distribution's own archive are installed, as root, in a root of their own: their maintainer
 //! scripts are trusted as those of any package on the machine are.
 
+mod added;
 mod builder;
 mod copyright;
 mod cut;
@@ -30,6 +33,7 @@ mod isolation;
 mod library;
 mod machine;
 mod manifest;
+mod module_paths;
 mod modules;
 mod pack;
 mod part;
@@ -45,7 +49,11 @@ mod tree;
 mod users;
 mod version;
 mod workspace;
+mod world;
 
+pub use added::{
+    AddOptions, Adder, Plan, Provider, ReadManifest, Report, Shelf, TakeIn, providers_of,
+};
 pub use builder::{Builder, Built, HandOver, Options};
 pub use error::{Error, Result};
 pub use glob::{Glob, InvalidGlob};

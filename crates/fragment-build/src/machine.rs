@@ -199,7 +199,7 @@ fn keys() -> BTreeSet<PathBuf> {
     keys
 }
 
-fn output(command: &mut Command) -> Result<String> {
+pub(crate) fn output(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let spawn = |source| Error::Io {
         operation: "running",

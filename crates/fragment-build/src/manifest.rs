@@ -10,9 +10,9 @@ use fragment_types::{ComponentName, Digest, Manifest, canonical};
 use semver::Version;
 
 use crate::error::{Error, Result};
-use crate::index;
+use crate::index::{self, FileNeed};
 use crate::library::Library;
-use crate::pack::pack;
+use crate::pack::{Effort, pack};
 use crate::part::{Fresh, Part};
 use crate::progress::{Event, Progress};
 use crate::record::{Files, Record};
@@ -55,16 +55,23 @@ pub(crate) fn produce(
     };
     let total: u64 = tree.entries.values().map(size_of).sum();
     let mut told = 0;
-    let (layer, size) = pack(tree, product.fresh.cut.epoch, &temporary, &mut |done| {
-        let percent = u8::try_from((done * 100).checked_div(total).unwrap_or(100)).unwrap_or(100);
-        if percent > told {
-            told = percent;
-            progress.event(&Event::Percent {
-                component: name,
-                percent,
-            });
-        }
-    })?;
+    let (layer, size) = pack(
+        tree,
+        product.fresh.cut.epoch,
+        &temporary,
+        Effort::Small,
+        &mut |done| {
+            let percent =
+                u8::try_from((done * 100).checked_div(total).unwrap_or(100)).unwrap_or(100);
+            if percent > told {
+                told = percent;
+                progress.event(&Event::Percent {
+                    component: name,
+                    percent,
+                });
+            }
+        },
+    )?;
     if let Some(budget) = recipe.budget.filter(|budget| size.stored > *budget) {
         let largest = largest(product);
         return Err(Error::OverBudget {
@@ -172,7 +179,7 @@ fn describe(product: &Product<'_>, layer: Layer, size: Size) -> Result<Manifest>
         capabilities: recipe.capabilities.clone(),
         provides: Provides {
             paths,
-            sonames: sonames(product),
+            sonames: sonames(part.sonames.clone(), &fresh.index.needs, &resolved.private),
             commands,
             modules: fresh.modules.clone(),
         },
@@ -191,37 +198,27 @@ fn describe(product: &Product<'_>, layer: Layer, size: Size) -> Result<Manifest>
 
 /// The shared objects that other files can need: not the plug-ins that only dlopen(3) finds, and without those needs that
 /// only RPATH answers or that may stay without an answer.
-fn sonames(product: &Product<'_>) -> Vec<Soname> {
-    let Product {
-        part,
-        fresh,
-        resolved,
-        ..
-    } = product;
-    let needed: BTreeSet<&str> = fresh
-        .index
-        .needs
-        .iter()
-        .map(|n| n.need.soname.as_str())
-        .collect();
+pub(crate) fn sonames(
+    mut sonames: Vec<Soname>,
+    needs: &[FileNeed],
+    private: &BTreeSet<String>,
+) -> Vec<Soname> {
+    let needed: BTreeSet<&str> = needs.iter().map(|n| n.need.soname.as_str()).collect();
     let is_plugin = |s: &Soname| {
         !s.public
             && s.path.ends_with(&format!("/{}", s.soname))
             && !needed.contains(s.soname.as_str())
     };
-    let mut sonames = part.sonames.clone();
     sonames.retain(|s| !is_plugin(s));
     for soname in &mut sonames {
-        soname
-            .needs
-            .retain(|need| !resolved.private.contains(&need.soname));
+        soname.needs.retain(|need| !private.contains(&need.soname));
     }
     sonames.sort_by(|a, b| (&a.soname, &a.path).cmp(&(&b.soname, &b.path)));
     sonames
 }
 
 /// The OCI name of the architecture built for, which is this machine's.
-fn architecture() -> &'static str {
+pub(crate) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -34,7 +34,7 @@ pub(crate) fn of_tree(language: &str, directories: &[String], tree: &Tree) -> BT
 }
 
 /// The module a directory entry is imported as, as `importlib` names them.
-fn python_module(file: &str, is_directory: bool) -> Option<String> {
+pub(crate) fn python_module(file: &str, is_directory: bool) -> Option<String> {
     let stem = if is_directory {
         // a directory without __init__.py is a namespace package
         file

@@ -12,8 +12,23 @@ use tar::{EntryType, Header};
 use crate::error::{Error, Result};
 use crate::tree::{Content, Entry, Tree};
 
-/// zstd's level: FEATURES' size budgets are measured at it.
-const LEVEL: i32 = 19;
+/// How hard a layer is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// Budgets are measured at this level; the layer is on the disk when it is named.
+    Small,
+    /// For thousands of layers at a time, each of which the store copies and compares with its digest.
+    Fast,
+}
+
+impl Effort {
+    fn level(self) -> i32 {
+        match self {
+            Self::Small => 19,
+            Self::Fast => 3,
+        }
+    }
+}
 
 /// Writes `tree` to `file` as a compressed tar; `progress` is called with the content bytes done so far.
 ///
@@ -26,6 +41,7 @@ pub(crate) fn pack(
     tree: &Tree,
     epoch: i64,
     file: &Path,
+    effort: Effort,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(Layer, Size)> {
     let io = |source| Error::Io {
@@ -34,7 +50,7 @@ pub(crate) fn pack(
         source,
     };
     let blob = Digesting::new(BufWriter::new(File::create(file).map_err(io)?));
-    let mut encoder = zstd::Encoder::new(blob, LEVEL).map_err(io)?;
+    let mut encoder = zstd::Encoder::new(blob, effort.level()).map_err(io)?;
     encoder.include_checksum(true).map_err(io)?;
     let mut archive = Archive {
         out: Digesting::new(encoder),
@@ -52,7 +68,9 @@ pub(crate) fn pack(
     let (encoder, diff_id, _) = archive.out.finish();
     let (mut writer, digest, stored) = encoder.finish().map_err(io)?.finish();
     writer.flush().map_err(io)?;
-    writer.get_ref().sync_all().map_err(io)?;
+    if effort == Effort::Small {
+        writer.get_ref().sync_all().map_err(io)?;
+    }
     let entries = tree.entries.len() as u64;
     Ok((
         Layer { digest, diff_id },
@@ -214,7 +232,7 @@ mod tests {
 
     use fragment_types::Digest;
 
-    use super::{pack, record};
+    use super::{Effort, pack, record};
     use crate::recipe::{FileSpec, Mode};
     use crate::tree::{Content, Entry, Source, Tree};
 
@@ -248,8 +266,8 @@ mod tests {
     fn the_same_tree_gives_the_same_bytes_and_reads_back() {
         let dir = tempfile::tempdir().unwrap();
         let (a, b) = (dir.path().join("a"), dir.path().join("b"));
-        let (layer, size) = pack(&tree(), 1000, &a, &mut |_| {}).unwrap();
-        let (again, _) = pack(&tree(), 1000, &b, &mut |_| {}).unwrap();
+        let (layer, size) = pack(&tree(), 1000, &a, Effort::Small, &mut |_| {}).unwrap();
+        let (again, _) = pack(&tree(), 1000, &b, Effort::Small, &mut |_| {}).unwrap();
         assert_eq!(layer, again);
         let blob = std::fs::read(&a).unwrap();
         assert_eq!(
@@ -304,7 +322,7 @@ mod tests {
                 },
             );
         }
-        let (_, size) = pack(&tree, 0, &dir.path().join("l"), &mut |_| {}).unwrap();
+        let (_, size) = pack(&tree, 0, &dir.path().join("l"), Effort::Small, &mut |_| {}).unwrap();
         assert_eq!((size.plain, size.entries), (5, 2));
     }
 
@@ -329,7 +347,7 @@ mod tests {
         };
         tree.entries.insert("/ping".to_owned(), entry);
         let file = dir.path().join("l");
-        pack(&tree, 0, &file, &mut |_| {}).unwrap();
+        pack(&tree, 0, &file, Effort::Small, &mut |_| {}).unwrap();
         let plain = zstd::decode_all(std::fs::read(&file).unwrap().as_slice()).unwrap();
         let mut archive = tar::Archive::new(plain.as_slice());
         let mut entry = archive.entries().unwrap().next().unwrap().unwrap();

@@ -233,7 +233,7 @@ fn by_path(paths: Vec<PathEntry>) -> BTreeMap<String, PathEntry> {
 }
 
 /// The directories that the loader's configuration in `root` names.
-fn configured(root: &Root) -> Result<Vec<String>> {
+pub(crate) fn configured(root: &Root) -> Result<Vec<String>> {
     const DIRECTORY: &str = "/etc/ld.so.conf.d";
     let unreadable = |source| Error::ReadRoot {
         path: DIRECTORY.to_owned(),

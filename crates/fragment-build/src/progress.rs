@@ -17,6 +17,15 @@ pub enum Event<'a> {
     BaseStarted,
     /// The clean root is ready.
     BaseFinished,
+    /// An installation into a world goes on.
+    Step {
+        /// What is done.
+        what: &'static str,
+        /// Steps done.
+        done: usize,
+        /// Steps in all.
+        total: usize,
+    },
     /// Work on a component begins.
     Started {
         /// The component.

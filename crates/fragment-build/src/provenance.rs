@@ -9,7 +9,6 @@ use crate::copyright;
 use crate::cut::Installation;
 use crate::dpkg::{Database, Installed};
 use crate::error::{Error, Result};
-use crate::recipe::Recipe;
 use crate::root::Node;
 
 /// Largest copyright file read, in bytes.
@@ -21,7 +20,7 @@ const FALLBACK_EPOCH: i64 = 1_672_531_200;
 pub(crate) fn packages<'a>(
     whole: &'a [String],
     sliced: impl Iterator<Item = &'a str>,
-    recipe: &Recipe,
+    leading: Option<&str>,
     at: Installation<'_>,
 ) -> Result<Vec<Package>> {
     let mut packages: BTreeMap<&str, bool> = whole.iter().map(|p| (p.as_str(), false)).collect();
@@ -51,7 +50,7 @@ pub(crate) fn packages<'a>(
             sliced,
         });
     }
-    described.sort_by_key(|p| recipe.leading_package() != Some(p.name.as_str()));
+    described.sort_by_key(|p| leading != Some(p.name.as_str()));
     Ok(described)
 }
 

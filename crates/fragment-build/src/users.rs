@@ -93,7 +93,7 @@ pub(crate) fn list(recipe: &Recipe, tree: &mut Tree) {
 }
 
 /// Debian Policy 9.2.2: these mean the same on every system.
-fn is_static(number: u32) -> bool {
+pub(crate) fn is_static(number: u32) -> bool {
     number < 100 || number == 65534
 }
 

@@ -15,7 +15,7 @@ use crate::machine::Machine;
 /// Changes when base roots of earlier builders cannot be used any more.
 const BASE_FORMAT: u32 = 1;
 /// Installs packages into an overlay over the base root.
-const INSTALL: &str = include_str!("install.sh");
+const INSTALL: &str = concat!(include_str!("mount.sh"), include_str!("install.sh"));
 /// `OVERLAYFS_SUPER_MAGIC` of statfs(2).
 const OVERLAYFS: rustix::fs::FsWord = 0x794c_7630;
 
@@ -103,12 +103,35 @@ impl Workspace {
         self.generation.as_ref()
     }
 
+    /// The directory itself.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// An empty directory for an installation.
+    pub(crate) fn job(&self, name: &str) -> Result<Job> {
+        let job = Job {
+            directory: self.directory.join("jobs").join(name),
+        };
+        remove(&job.directory)?;
+        for directory in ["upper", "work", "root"] {
+            let path = job.directory.join(directory);
+            fs::create_dir_all(&path).map_err(|source| Error::Io {
+                operation: "creating",
+                path,
+                source,
+            })?;
+        }
+        Ok(job)
+    }
+
     /// Where the base root lies.
     pub(crate) fn base(&self) -> PathBuf {
         self.directory.join("generation/base")
     }
 
-    fn cache(&self) -> PathBuf {
+    /// The packages downloaded so far.
+    pub(crate) fn cache(&self) -> PathBuf {
         self.directory.join("archives")
     }
 
@@ -208,7 +231,7 @@ impl Workspace {
         link_packages(&self.cache(), &job.archives())
             .map_err(io("filling the package cache of"))?;
         let config = job.directory.join("apt.conf");
-        fs::write(&config, self.apt_config(&job)).map_err(io("writing"))?;
+        fs::write(&config, self.apt_config(&job.directory)).map_err(io("writing"))?;
         let log = job.directory.join("log");
         let mut command = isolated(&log)?;
         command.env("PYTHON_DIRECTORIES", python.join(" "));
@@ -230,10 +253,10 @@ impl Workspace {
         }
     }
 
-    /// apt runs on the machine, with the machine's way to the archive, and installs into the job's root.
-    fn apt_config(&self, job: &Job) -> String {
+    /// apt runs on the machine, with the machine's way to the archive, and installs into the root of the directory `job`.
+    pub(crate) fn apt_config(&self, job: &Path) -> String {
         let generation = self.directory.join("generation");
-        let (generation, job) = (generation.display(), job.directory.display());
+        let (generation, job) = (generation.display(), job.display());
         let acquire =
             fs::read_to_string(self.directory.join("generation/acquire.conf")).unwrap_or_default();
         let architecture = self
@@ -352,7 +375,8 @@ fn link_packages(from: &Path, to: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn remove(path: &Path) -> Result<()> {
+/// Removes a directory if it is there.
+pub(crate) fn remove(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::Io {
             operation: "removing",

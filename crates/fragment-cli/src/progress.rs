@@ -25,6 +25,7 @@ pub(crate) enum BuildProgress {
 }
 
 const BASE: &str = "clean root";
+const ADDED: &str = "packages";
 
 impl BuildProgress {
     /// Bars if stderr is a terminal, else lines; nothing when `quiet`.
@@ -51,6 +52,11 @@ impl BuildProgress {
             Self::Lines => eprintln!("{line}"),
             Self::Quiet => {}
         }
+    }
+
+    /// Takes the bar of an addition away.
+    pub(crate) fn finish(&self) {
+        self.done(ADDED);
     }
 
     fn with_bar(&self, name: &str, act: impl FnOnce(&ProgressBar)) {
@@ -85,6 +91,12 @@ impl Progress for BuildProgress {
                 self.with_bar(BASE, |bar| bar.set_message("installing"));
             }
             Event::BaseFinished => self.done(BASE),
+            Event::Step { what, done, total } => self.with_bar(ADDED, |bar| {
+                let length = u64::try_from(*total).unwrap_or(u64::MAX);
+                bar.set_length(length.max(1));
+                bar.set_position(u64::try_from(*done).unwrap_or(length));
+                bar.set_message(*what);
+            }),
             Event::Phase { component, phase } => {
                 self.with_bar(component.as_str(), |bar| {
                     bar.set_message(phase.as_str());

@@ -1,4 +1,4 @@
-//! `fragment library`: build, list, info, verify.
+//! `fragment library`: build, add, search, list, info, verify.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,6 +9,7 @@ use fragment::{ComponentName, Library, Settings};
 use fragment_build::{Builder, Built, Options};
 
 use crate::check;
+use crate::commands::added::{self, Add};
 use crate::progress::BuildProgress;
 use crate::render;
 
@@ -17,6 +18,13 @@ use crate::render;
 pub(crate) enum Command {
     /// Build components from recipes and take them into the store
     Build(Build),
+    /// Make components of Debian packages and all they depend on, without recipes
+    Add(Add),
+    /// Say which package of the archive would provide a command
+    Search {
+        /// The command
+        command: String,
+    },
     /// List the components
     List {
         /// Print JSON
@@ -85,6 +93,8 @@ pub(crate) struct Build {
 pub(crate) fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Build(arguments) => build(settings, &arguments),
+        Command::Add(arguments) => added::add(settings, &arguments),
+        Command::Search { command } => added::search(&command),
         Command::List { json } => list(settings, json),
         Command::Info { name, json } => info(settings, &name, json),
         Command::Export { directory, names } => export(settings, &directory, &names),

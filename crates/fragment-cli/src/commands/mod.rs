@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub(crate) mod added;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod image;

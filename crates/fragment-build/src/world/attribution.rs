@@ -1,0 +1,134 @@
+//! Whose is what an installation left: files that no package lists belong to the package whose script made them first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use crate::cut::is_state;
+use crate::dpkg::Database;
+use crate::error::Result;
+use crate::world::World;
+use crate::world::accounts::Lists;
+use crate::world::listing::Listing;
+
+/// Watches an upper layer while packages are configured one by one.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    listing: Listing,
+    accounts: Lists,
+    /// Path -> the packages in whose steps it was new or changed, in that order.
+    changed: BTreeMap<String, Vec<String>>,
+    pub(crate) users: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Watch {
+    /// Starts with what is there.
+    pub(crate) fn new(upper: &Path, root: &Path) -> Result<Self> {
+        let mut watch = Self {
+            accounts: lists(root),
+            ..Self::default()
+        };
+        watch.listing.update(upper)?;
+        Ok(watch)
+    }
+
+    /// Puts what has changed since the last step down to `package`.
+    pub(crate) fn step(&mut self, upper: &Path, root: &Path, package: &str) -> Result<()> {
+        for path in self.listing.update(upper)? {
+            if path == "/etc/passwd" || path == "/etc/group" {
+                let accounts = lists(root);
+                let new = accounts.new_since(&self.accounts);
+                self.users
+                    .entry(package.to_owned())
+                    .or_default()
+                    .extend(new);
+                self.accounts = accounts;
+            }
+            let packages = self.changed.entry(path).or_default();
+            if packages.last().is_none_or(|last| last != package) {
+                packages.push(package.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what was found into `world`, as layer `number`. `lowers` are the layers below.
+    pub(crate) fn settle(
+        self,
+        world: &mut World,
+        number: u32,
+        database: &Database,
+        lowers: &[std::path::PathBuf],
+    ) {
+        for (path, packages) in self.changed {
+            let owners = database.owners(&path);
+            let mut touched: Vec<&String> = owners.iter().collect();
+            if owners.is_empty() && !is_state(&path) {
+                let is_known_directory = || {
+                    let relative = path.trim_start_matches('/');
+                    lowers.iter().any(|l| l.join(relative).is_dir())
+                };
+                if let Some(maker) = world.made.get(&path) {
+                    world.touched.insert(maker.clone(), number);
+                } else if let Some(first) = packages.first().filter(|_| !is_known_directory()) {
+                    world.made.insert(path, first.clone());
+                    touched.push(first);
+                }
+            }
+            for package in touched {
+                world.touched.insert(package.clone(), number);
+            }
+        }
+        for (package, names) in self.users {
+            world.touched.insert(package.clone(), number);
+            world.users.entry(package).or_default().extend(names);
+        }
+    }
+}
+
+/// The users and groups of a root.
+pub(crate) fn lists(root: &Path) -> Lists {
+    let read = |name| fs::read_to_string(root.join(name)).unwrap_or_default();
+    Lists::parse(&read("etc/passwd"), &read("etc/group"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::Watch;
+    use crate::dpkg::Database;
+    use crate::world::World;
+
+    #[test]
+    fn the_first_maker_keeps_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let upper = directory.path().join("u");
+        let lower = directory.path().join("l");
+        for made in [
+            upper.join("etc"),
+            upper.join("var/lib/new"),
+            lower.join("etc"),
+        ] {
+            fs::create_dir_all(made).unwrap();
+        }
+        let mut watch = Watch::default();
+        fs::write(upper.join("etc/cache"), "1").unwrap();
+        watch.step(&upper, &upper, "first").unwrap();
+        fs::write(upper.join("etc/cache"), "22").unwrap();
+        fs::write(upper.join("etc/passwd"), "u:x:100:100::/:\n").unwrap();
+        watch.step(&upper, &upper, "second").unwrap();
+        let mut world = World::default();
+        world
+            .made
+            .insert("/etc/cache".to_owned(), "earlier".to_owned());
+        let database = Database::default();
+        watch.settle(&mut world, 7, &database, &[lower]);
+        assert_eq!(world.made["/etc/cache"], "earlier");
+        assert_eq!(world.touched["earlier"], 7);
+        // /etc is in the layer below, copied up only; the other directory is new
+        assert!(!world.made.contains_key("/etc"));
+        assert_eq!(world.made["/var/lib/new"], "first");
+        assert!(world.users["second"].contains("u"));
+    }
+}
