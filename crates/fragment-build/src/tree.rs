@@ -143,6 +143,15 @@ impl Entry {
 }
 
 impl Tree {
+    /// Sum of the sizes of its files, in bytes; hard links count each.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        let sizes = self.entries.values().map(|entry| match &entry.content {
+            Content::File { size, .. } => *size,
+            Content::Directory | Content::Symlink(_) => 0,
+        });
+        sizes.sum()
+    }
+
     /// Adds what the root has at `path` (links in its parents followed); answers whether it is there.
     pub(crate) fn take(&mut self, root: &Root, path: &str) -> Result<bool> {
         let found = root.lookup(path).map_err(|source| Error::ReadRoot {
