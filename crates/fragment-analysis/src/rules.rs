@@ -228,7 +228,8 @@ pub(crate) const GO_FUNCTIONS: &[GoRule] = &[
             "net.(*Resolver).lookupHost",
         ],
         capabilities: RESOLVE,
-        paths: &[],
+        // Its own resolver reads the file before it asks anybody.
+        paths: &["/etc/hosts"],
     },
     GoRule {
         names: &["net.(*ListenConfig).Listen", "net.(*sysListener).listenTCP"],

@@ -201,6 +201,7 @@ fn go_functions_survive_stripping() {
     rootfs.program("/run", "#!/bin/sh\nexec /app\n");
     let found = soft(&rootfs, &["/run"], &library());
     for need in [
+        "/etc/hosts",
         "/etc/passwd",
         "/etc/ssl/certs/ca-certificates.crt",
         "/usr/share/zoneinfo/Etc/UTC",
