@@ -52,6 +52,8 @@ pub(crate) struct Alternative {
     pub(crate) link: String,
     /// Its target below `/etc/alternatives`.
     pub(crate) middle: String,
+    /// What it can lead to: a file for each choice that has one.
+    pub(crate) choices: Vec<String>,
 }
 
 /// The package database of a root.
@@ -317,12 +319,14 @@ fn read_alternatives(root: &Root) -> Result<Vec<Alternative>> {
     Ok(alternatives)
 }
 
-/// The master link and its slaves: mode, link, then pairs of slave name and link up to an empty line.
+/// The master link and its slaves: mode, link, then pairs of slave name and link up to an empty line; then, for each choice,
+/// the master's file, a priority and a file, or an empty line, for each slave.
 fn parse_alternative(name: &str, text: &str) -> Vec<Alternative> {
     let mut lines = text.lines().skip(1);
     let alternative = |name: &str, link: &str| Alternative {
         link: merged_usr(link).into_owned(),
         middle: format!("/etc/alternatives/{name}"),
+        choices: Vec::new(),
     };
     let mut alternatives: Vec<Alternative> = lines
         .next()
@@ -331,6 +335,15 @@ fn parse_alternative(name: &str, text: &str) -> Vec<Alternative> {
         .collect();
     while let Some(slave) = lines.next().filter(|l| !l.is_empty()) {
         alternatives.extend(lines.next().map(|link| alternative(slave, link)));
+    }
+    while let Some(file) = lines.next().filter(|l| !l.is_empty()) {
+        let _priority = lines.next();
+        let files = std::iter::once(file).chain(lines.by_ref());
+        for (alternative, file) in alternatives.iter_mut().zip(files) {
+            if !file.is_empty() {
+                alternative.choices.push(merged_usr(file).into_owned());
+            }
+        }
     }
     alternatives
 }
@@ -370,6 +383,15 @@ mod tests {
         let found = parse_alternative("awk", text);
         assert_eq!(found.len(), 2);
         assert_eq!(found[1].middle, "/etc/alternatives/nawk");
+        let text = "auto\n/usr/bin/awk\nnawk\n/usr/bin/nawk\nawk.1\n/man/awk.1\n\n/usr/bin/mawk\n5\n/bin/mawk\n\n\
+                    /usr/bin/gawk\n10\n\n/man/gawk.1\n\n";
+        let choices: Vec<Vec<String>> = parse_alternative("awk", text)
+            .into_iter()
+            .map(|a| a.choices)
+            .collect();
+        assert_eq!(choices[0], ["/usr/bin/mawk", "/usr/bin/gawk"]);
+        assert_eq!(choices[1], ["/usr/bin/mawk"]);
+        assert_eq!(choices[2], ["/man/gawk.1"]);
         assert!(parse_alternative("x", "").is_empty());
     }
 }

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::world;
 
 /// Changes when the same world gives other components.
-const BUILDER: u32 = 1;
+const BUILDER: u32 = 2;
 
 /// All components made.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub(crate) struct Basis {
     pub(crate) world: usize,
     /// Components that its packages' dependencies mean.
     pub(crate) depends: BTreeSet<ComponentName>,
-    /// Links of the alternatives system that lead into it.
+    /// Links of the alternatives system that can lead into it, and whether they do.
     pub(crate) alternatives: BTreeSet<String>,
     pub(crate) conflicts: BTreeSet<ComponentName>,
 }

@@ -69,7 +69,7 @@ pub(crate) fn links(group: &Group, piece: &Piece, view: &View<'_>) -> Result<Lin
         };
         links.components.extend(runners(file, entry, runner, view)?);
     }
-    links.commands = commands(piece, view)?;
+    links.commands = commands(group, piece, view)?;
     links.components.remove(&group.name);
     Ok(links)
 }
@@ -178,14 +178,20 @@ fn runners(
     Ok(found)
 }
 
-/// The executables in command directories.
-fn commands(piece: &Piece, view: &View<'_>) -> Result<Vec<Command>> {
+/// The executables in command directories. A name that several packages can answer to is a command of the one that it
+/// leads to in the world.
+fn commands(group: &Group, piece: &Piece, view: &View<'_>) -> Result<Vec<Command>> {
     let mut commands = Vec::new();
+    let choices = group.members.iter().flat_map(|m| view.alternatives(m));
+    let (current, other): (Vec<_>, Vec<_>) = choices.partition(|c| c.current);
+    let leads_elsewhere = |path: &String| {
+        other.iter().any(|c| c.link == *path) && !current.iter().any(|c| c.link == *path)
+    };
     for (path, entry) in &piece.tree.entries {
         let Some((directory, name)) = path.rsplit_once('/') else {
             continue;
         };
-        if !COMMAND_DIRECTORIES.contains(&directory) {
+        if !COMMAND_DIRECTORIES.contains(&directory) || leads_elsewhere(path) {
             continue;
         }
         let executable = match &entry.content {

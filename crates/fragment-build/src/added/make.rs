@@ -370,7 +370,7 @@ fn basis(group: &Group, groups: &Groups, views: &[View<'_>]) -> Basis {
             .members
             .iter()
             .flat_map(|m| view.alternatives(m))
-            .map(|a| a.link.clone())
+            .map(|c| format!("{} {} {}", c.link, c.target, c.current))
             .collect(),
         conflicts,
     }

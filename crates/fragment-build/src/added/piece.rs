@@ -88,17 +88,22 @@ pub(crate) fn cut(group: &Group, view: &View<'_>) -> Result<Piece> {
     for member in &group.members {
         let listed = view.database.files(member).iter().map(String::as_str);
         let made = view.made(member).iter().copied();
-        let links = view.alternatives(member).iter();
-        let links = links.flat_map(|a| [a.middle.as_str(), a.link.as_str()]);
-        for path in listed.chain(made).chain(links) {
+        for path in listed.chain(made) {
             if !is_merged_link(path) {
                 take(view, path, &mut tree)?;
             }
         }
-        // the name of the first link says what it is about: a manual page is none of ours
-        for alternative in view.alternatives(member) {
-            if is_excluded(&alternative.link) {
-                tree.entries.remove(&alternative.middle);
+        // of several choices of one package the world's counts, else the first
+        let choices = view.alternatives(member).iter();
+        let mut choices: Vec<_> = choices.filter(|c| !is_excluded(&c.link)).collect();
+        choices.sort_by_key(|c| !c.current);
+        for choice in choices {
+            for (path, target) in [
+                (&choice.link, &choice.middle),
+                (&choice.middle, &choice.target),
+            ] {
+                let link = || symlink(target);
+                tree.entries.entry(path.clone()).or_insert_with(link);
             }
         }
     }
@@ -161,6 +166,16 @@ fn file(text: String) -> Entry {
     Entry::of_spec(&FileSpec {
         content: Some(text),
         link: None,
+        directory: false,
+        owner: None,
+        mode: None,
+    })
+}
+
+fn symlink(target: &str) -> Entry {
+    Entry::of_spec(&FileSpec {
+        content: None,
+        link: Some(target.to_owned()),
         directory: false,
         owner: None,
         mode: None,

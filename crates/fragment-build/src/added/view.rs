@@ -8,7 +8,7 @@ use fragment_types::path::merged_usr;
 
 use crate::added::group::Groups;
 use crate::cut::Installation;
-use crate::dpkg::{Alternative, Database};
+use crate::dpkg::Database;
 use crate::error::{Error, Result};
 use crate::index::COMMAND_DIRECTORIES;
 use crate::part::configured;
@@ -22,6 +22,16 @@ pub(crate) struct Recipes {
     pub(crate) paths: BTreeMap<String, (i32, ComponentName)>,
     /// What `defaults.yaml` requires, as far as the store has it.
     pub(crate) below: BTreeSet<ComponentName>,
+}
+
+/// A name of the alternatives system, and a file of a package that it can lead to.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    pub(crate) link: String,
+    pub(crate) middle: String,
+    pub(crate) target: String,
+    /// Whether it leads there in the world.
+    pub(crate) current: bool,
 }
 
 /// One world, mounted.
@@ -40,7 +50,7 @@ pub(crate) struct View<'a> {
     pub(crate) configured: Vec<String>,
     /// Package -> what its scripts made.
     made: BTreeMap<&'a str, Vec<&'a str>>,
-    alternatives: BTreeMap<String, Vec<Alternative>>,
+    alternatives: BTreeMap<String, Vec<Choice>>,
     /// Commands that every root has, and the components that hold them.
     pub(crate) essential: BTreeMap<String, ComponentName>,
 }
@@ -90,7 +100,8 @@ impl<'a> View<'a> {
         Ok(view)
     }
 
-    /// Links of the alternatives system belong to the package that has what they lead to.
+    /// Every package has the links of the alternatives system to its own files, whatever they lead to in the world: who
+    /// depends on it counts on the name, and the world's choice may belong to a package that is not composed.
     fn read_alternatives(&mut self) -> Result<()> {
         for alternative in &self.database.alternatives {
             let unreadable = |source| Error::ReadRoot {
@@ -98,16 +109,18 @@ impl<'a> View<'a> {
                 source,
             };
             let node = self.root.lookup(&alternative.middle).map_err(unreadable)?;
-            let Some((path, target)) = node.and_then(|n| Some((n.path, n.target?))) else {
-                continue;
-            };
-            let target = merged_usr(&normalise(&join(&path, &target))).into_owned();
-            if let Some(owner) = self.owner(&target) {
-                let owner = owner.to_owned();
-                self.alternatives
-                    .entry(owner)
-                    .or_default()
-                    .push(alternative.clone());
+            let current = node.and_then(|n| Some(join(&n.path, &n.target?)));
+            let current = current.map(|c| merged_usr(&normalise(&c)).into_owned());
+            for target in &alternative.choices {
+                let Some(owner) = self.owner(target).map(str::to_owned) else {
+                    continue;
+                };
+                self.alternatives.entry(owner).or_default().push(Choice {
+                    link: alternative.link.clone(),
+                    middle: alternative.middle.clone(),
+                    target: target.clone(),
+                    current: current.as_ref() == Some(target),
+                });
             }
         }
         Ok(())
@@ -145,7 +158,7 @@ impl<'a> View<'a> {
     }
 
     /// The alternatives that lead to files of a package.
-    pub(crate) fn alternatives(&self, package: &str) -> &[Alternative] {
+    pub(crate) fn alternatives(&self, package: &str) -> &[Choice] {
         self.alternatives.get(package).map_or(&[], Vec::as_slice)
     }
 
