@@ -5,6 +5,7 @@
 //! | [`control`] | what is asked of a composition, and by whom |
 //! | [`kernel`] | what the kernel can do |
 //! | [`library`] | the component library of this node |
+//! | [`observe`] | what a run opens and misses, told |
 //! | [`own_files`] | what an app brings itself |
 //! | [`planner`] | from a bundle or [`Task`] to a [`Plan`], without root and without a change |
 //! | [`explain`] | why each component is in a plan |
@@ -21,6 +22,7 @@ pub mod inspect;
 pub mod kernel;
 pub mod library;
 mod mounts;
+pub mod observe;
 pub mod own_files;
 pub mod planner;
 mod process;

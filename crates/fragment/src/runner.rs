@@ -9,6 +9,7 @@ use fragment_launch::{Bundle, BundleError, ContainerId, CreateOptions, IdError, 
 use fragment_store::HolderProcess;
 
 use crate::control::Wishes;
+use crate::observe::{ObserveError, Observer, Report, Request};
 use crate::process;
 use crate::runtime::{Runtime, RuntimeError};
 use crate::settings::Settings;
@@ -59,6 +60,30 @@ impl RunError {
 /// # Errors
 /// [`RunError`]; nothing of the task is left then.
 pub fn run(settings: &Settings, task: &Task, flags: Wishes) -> Result<i32, RunError> {
+    Ok(run_with(settings, task, flags, None)?.0)
+}
+
+/// The same, observed: also what it opened and missed.
+///
+/// # Errors
+/// As [`run`]; a report that cannot be had is no error of the run.
+pub fn observe(
+    settings: &Settings,
+    task: &Task,
+    flags: Wishes,
+    request: Request,
+) -> Result<(i32, Result<Report, ObserveError>), RunError> {
+    let (code, observer) = run_with(settings, task, flags, Some(request))?;
+    let report = observer.map_or(Err(ObserveError::NoReport), Observer::report);
+    Ok((code, report))
+}
+
+fn run_with(
+    settings: &Settings,
+    task: &Task,
+    flags: Wishes,
+    request: Option<Request>,
+) -> Result<(i32, Option<Observer>), RunError> {
     if !rustix::process::geteuid().is_root() {
         return Err(RunError::NotRoot);
     }
@@ -79,7 +104,7 @@ pub fn run(settings: &Settings, task: &Task, flags: Wishes) -> Result<i32, RunEr
     let bundle = Bundle::load(&directory.path)?;
     let mut options = CreateOptions::new(directory.id.clone());
     options.time_limit = task.time_limit();
-    Ok(runtime.run_with(&bundle, &options, flags)?)
+    Ok(runtime.run_observed(&bundle, &options, flags, request)?)
 }
 
 /// A task's name tells whose it is: the process that runs it, and its start time, so that a reused number is told apart.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fragment_compose::{GeneratedError, KernelVersion};
+use fragment_compose::{Composition, GeneratedError, KernelVersion};
 use fragment_launch::{Bundle, ContainerId, CreateOptions, LaunchError};
 use fragment_store::{Holder, LeasedComponent, Store, StoreError};
 use fragment_types::plan::Generated;
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache::PlanCache;
 use crate::control::{self, Wishes};
 use crate::library::Library;
+use crate::observe::{self, ObserveError, Observer, Request};
 use crate::planner::{self, PlanError, PlanErrorKind};
 use crate::process;
 use crate::settings::Settings;
@@ -32,6 +33,9 @@ pub enum RuntimeError {
     /// The layer of files made for this composition could not be made.
     #[error(transparent)]
     Generated(GeneratedError),
+    /// It was to be observed and cannot be.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
     /// A record that this release did not write.
     #[error("the record of container {id} holds no composition this release can read")]
     Record {
@@ -89,9 +93,13 @@ impl Runtime {
     /// # Errors
     /// [`RuntimeError`]; nothing of the container is left then.
     pub fn create(&self, bundle: &Bundle, options: &CreateOptions) -> Result<(), RuntimeError> {
-        self.composed(bundle, options, Wishes::default(), |composition, extra| {
+        let request = Request::of_bundle(&self.settings, bundle, options.id.as_str());
+        let launch = |bundle: &Bundle, composition: Option<&Composition>, extra| {
             self.launch.create(bundle, options, composition, extra)
-        })
+        };
+        // the observer outlives this process: nobody waits for it
+        self.composed(bundle, options, Wishes::default(), request, launch)?;
+        Ok(())
     }
 
     /// Creates a container and starts it; in the foreground waits for its end and gives the exit code of the program.
@@ -109,13 +117,26 @@ impl Runtime {
         options: &CreateOptions,
         wishes: Wishes,
     ) -> Result<i32, RuntimeError> {
-        let code = self.composed(bundle, options, wishes, |composition, extra| {
+        let request = Request::of_bundle(&self.settings, bundle, options.id.as_str());
+        Ok(self.run_observed(bundle, options, wishes, request)?.0)
+    }
+
+    /// The same with an observer where there is a request, whose report is to be waited for.
+    pub(crate) fn run_observed(
+        &self,
+        bundle: &Bundle,
+        options: &CreateOptions,
+        wishes: Wishes,
+        request: Option<Request>,
+    ) -> Result<(i32, Option<Observer>), RuntimeError> {
+        let launch = |bundle: &Bundle, composition: Option<&Composition>, extra| {
             self.launch.run(bundle, options, composition, extra)
-        })?;
+        };
+        let ended = self.composed(bundle, options, wishes, request, launch)?;
         if !options.detach && !options.keep {
             self.release(&options.id)?;
         }
-        Ok(code)
+        Ok(ended)
     }
 
     /// Removes a container and everything it has on the host.
@@ -149,11 +170,9 @@ impl Runtime {
         bundle: &Bundle,
         options: &CreateOptions,
         wishes: Wishes,
-        launch: impl FnOnce(
-            Option<&fragment_compose::Composition>,
-            serde_json::Value,
-        ) -> Result<T, LaunchError>,
-    ) -> Result<T, RuntimeError> {
+        request: Option<Request>,
+        launch: impl FnOnce(&Bundle, Option<&Composition>, serde_json::Value) -> Result<T, LaunchError>,
+    ) -> Result<(T, Option<Observer>), RuntimeError> {
         let id = &options.id;
         // a name that is taken is told before anything about the bundle: its lease must not be replaced
         if self.launch.exists(id) {
@@ -175,8 +194,15 @@ impl Runtime {
         for warning in &plan.warnings {
             tracing::warn!("{warning}");
         }
+        let (observer, observed) = match request {
+            Some(request) => self
+                .observer(bundle, &plan, request)
+                .map(|(observer, bundle)| (Some(observer), Some(bundle)))?,
+            None => (None, None),
+        };
+        let bundle = observed.as_ref().unwrap_or(bundle);
         let Some(store) = library.store().filter(|_| plan.is_composed()) else {
-            return Ok(launch(None, serde_json::Value::Null)?);
+            return Ok((launch(bundle, None, serde_json::Value::Null)?, observer));
         };
         let key = self.lease_key(id);
         let holder = Holder {
@@ -208,15 +234,33 @@ impl Runtime {
             id: id.to_string(),
             source,
         })?;
-        launch(Some(&composition), extra).map_err(|error| {
+        let launched = launch(bundle, Some(&composition), extra).map_err(|error| {
             // another create of the same name owns the lease then
             if !matches!(error, LaunchError::Exists { .. })
                 && let Err(second) = store.release(&key)
             {
                 tracing::warn!("release the components of {id}: {second}");
             }
-            error.into()
-        })
+            RuntimeError::from(error)
+        })?;
+        Ok((launched, observer))
+    }
+
+    /// An observer, and the bundle with a filter that tells it.
+    fn observer(
+        &self,
+        bundle: &Bundle,
+        plan: &Plan,
+        request: Request,
+    ) -> Result<(Observer, Bundle), ObserveError> {
+        let observer = observe::begin(&observe::Subject {
+            settings: self.settings.clone(),
+            plan: plan.clone(),
+            request,
+        })?;
+        let mut bundle = bundle.clone();
+        observe::profile::listen(&mut bundle.spec, &observer.listener)?;
+        Ok((observer, bundle))
     }
 
     /// An engine may start a container again on a root that it has not unmounted since, on which the components of the last

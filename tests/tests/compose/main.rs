@@ -9,6 +9,7 @@ mod engine_overlay;
 mod image;
 mod inspect;
 mod languages;
+mod observe;
 mod plans;
 mod programs;
 mod refusals;

@@ -1,11 +1,13 @@
 //! `fragment run`.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use fragment::observe::Request;
 use fragment::task::{Network, Priority};
-use fragment::{Settings, Task, runner};
+use fragment::{Settings, Task, Wishes, runner};
 
 use super::plan::Choice;
 
@@ -27,6 +29,12 @@ pub(crate) struct Arguments {
     /// Network: none (a loopback alone), host, or ns:/PATH of a network namespace
     #[arg(long, value_name = "NETWORK", default_value = "none", value_parser = parse::<Network>)]
     network: Network,
+    /// Tell what the command opened and missed, and write what the library could add as COMMAND.fragment.yaml
+    #[arg(long)]
+    observe: bool,
+    /// Write what was observed to this file as JSON, and the proposal beside it
+    #[arg(long, value_name = "FILE")]
+    observe_json: Option<PathBuf>,
     #[command(flatten)]
     choice: Choice,
     /// The command and its arguments
@@ -57,6 +65,7 @@ fn time(text: &str) -> Result<Duration, String> {
 
 /// Runs the command and exits as it does.
 pub(crate) fn run(settings: &Settings, arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let request = request(arguments.observe_json.as_deref(), &arguments.command[0]);
     let mut task = Task::new(arguments.command)?
         .priority(arguments.priority)
         .network(arguments.network);
@@ -69,10 +78,59 @@ pub(crate) fn run(settings: &Settings, arguments: Arguments) -> anyhow::Result<E
     if let Some(timeout) = arguments.timeout {
         task = task.timeout(timeout);
     }
-    let code = runner::run(settings, &task, arguments.choice.wishes())?;
+    let wishes = arguments.choice.wishes();
+    let code = if arguments.observe || arguments.observe_json.is_some() {
+        observe(settings, &task, wishes, request)?
+    } else {
+        runner::run(settings, &task, wishes)?
+    };
     Ok(ExitCode::from(
         u8::try_from(code).context("the command's exit code")?,
     ))
+}
+
+/// Where the report goes: the file named, and the proposal beside it; else the proposal alone, here.
+fn request(file: Option<&Path>, command: &str) -> Request {
+    let proposal = match file {
+        Some(file) => file.with_extension("fragment.yaml"),
+        None => {
+            let name = Path::new(command).file_name().unwrap_or_default();
+            Path::new(name).with_extension("fragment.yaml")
+        }
+    };
+    Request {
+        report: file.and_then(|file| std::path::absolute(file).ok()),
+        proposal: std::path::absolute(proposal).ok(),
+    }
+}
+
+/// Runs the command and tells what it opened and missed, on standard error.
+fn observe(
+    settings: &Settings,
+    task: &Task,
+    wishes: Wishes,
+    request: Request,
+) -> anyhow::Result<i32> {
+    let Request {
+        report: file,
+        proposal,
+    } = request.clone();
+    let (code, report) = runner::observe(settings, task, wishes, request)?;
+    match report {
+        Ok(report) => {
+            eprint!("{}", report.text());
+            let proposal = proposal.filter(|_| report.proposal().is_some());
+            for file in file.into_iter().chain(proposal) {
+                if file.exists() {
+                    eprintln!("  written    {}", file.display());
+                } else {
+                    eprintln!("fragment: {} could not be written", file.display());
+                }
+            }
+        }
+        Err(error) => eprintln!("fragment: {:#}", anyhow::Error::from(error)),
+    }
+    Ok(code)
 }
 
 #[cfg(test)]

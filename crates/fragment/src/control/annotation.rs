@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::{ControlError, Wishes, wish};
+use crate::observe;
 
 /// Prefix of the annotations that control composition.
 pub const PREFIX: &str = "dev.fragment.";
@@ -17,6 +18,16 @@ pub fn wishes(annotations: &HashMap<String, String>) -> Result<Wishes, ControlEr
         let Some(name) = key.strip_prefix(PREFIX) else {
             continue;
         };
+        if name == observe::ANNOTATION {
+            if !observe::is_valid(value) {
+                return Err(ControlError::Value {
+                    place: format!("annotation `{key}`"),
+                    value: value.clone(),
+                    expected: "true, or a name for the report".to_owned(),
+                });
+            }
+            continue;
+        }
         let invalid = |item: &str, expected: &dyn std::fmt::Display| ControlError::Value {
             place: format!("annotation `{key}`"),
             value: item.to_owned(),
@@ -70,6 +81,7 @@ mod tests {
             ("dev.fragment.components", "../etc"),
             ("dev.fragment.require", "CAP_SYS_ADMIN"),
             ("dev.fragment.lock", "bash"),
+            ("dev.fragment.observe", "/etc/x"),
         ] {
             let message = parse(&[(key, value)]).unwrap_err().to_string();
             assert!(
