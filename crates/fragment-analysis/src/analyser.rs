@@ -304,25 +304,33 @@ impl<'a> Analyser<'a> {
         &self,
         components: impl Iterator<Item = ComponentIndex>,
     ) -> Result<Option<ComponentIndex>, CatalogueError> {
-        let mut best = None;
-        for index in components {
-            let summary = self.library.component(index)?;
-            let is_core = summary
-                .capabilities
-                .iter()
-                .any(|name| name.as_str() == CORE);
-            let rank = (
-                !is_core,
-                std::cmp::Reverse(summary.preference),
-                summary.name,
-                index,
-            );
-            if best.as_ref().is_none_or(|best| rank < *best) {
-                best = Some(rank);
-            }
-        }
-        Ok(best.map(|(.., index)| index))
+        preferred(self.library, components)
     }
+}
+
+/// As [`Analyser::preferred`].
+pub(crate) fn preferred(
+    library: &dyn Catalogue,
+    components: impl Iterator<Item = ComponentIndex>,
+) -> Result<Option<ComponentIndex>, CatalogueError> {
+    let mut best = None;
+    for index in components {
+        let summary = library.component(index)?;
+        let is_core = summary
+            .capabilities
+            .iter()
+            .any(|name| name.as_str() == CORE);
+        let rank = (
+            !is_core,
+            std::cmp::Reverse(summary.preference),
+            summary.name,
+            index,
+        );
+        if best.as_ref().is_none_or(|best| rank < *best) {
+            best = Some(rank);
+        }
+    }
+    Ok(best.map(|(.., index)| index))
 }
 
 /// A path without `.`, `..` and empty components, read as text.

@@ -125,6 +125,10 @@ impl Analyser<'_> {
     fn purpose(&mut self, words: &[Word], context: &Context) {
         let Some(first) = words.first() else { return };
         let name = file_name(&first.text);
+        if first.literal {
+            let context = context.with(word_kind(first), &first.source, shown(&first.text));
+            self.path_implies(&first.text, &context);
+        }
         let argument = words.get(1).map_or("", |word| word.text.as_str());
         for rule in rules::COMMANDS {
             if rule.names.contains(&name)
@@ -169,6 +173,8 @@ impl Analyser<'_> {
             let context = context.with(kind, &word.source, shown(option));
             self.need_capabilities(rules::LISTEN, &context);
         }
+        let step = context.with(kind, &word.source, shown(value));
+        self.path_implies(value, &step);
         match address::parse(value) {
             Some(Address::Url { shown, named, tls }) => {
                 let context = context.with(kind, &word.source, shown);

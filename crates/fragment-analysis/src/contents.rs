@@ -15,7 +15,7 @@ use crate::libraries::directory;
 use crate::rules;
 
 /// Kind of evidence that a constant is.
-const KIND: EvidenceKind = EvidenceKind::Symbol;
+const KIND: EvidenceKind = EvidenceKind::Text;
 /// Bytes of constants that are looked through for one file, and of Go's function names.
 const MAX_CONSTANTS: u64 = 1 << 20;
 /// Longest constant that can be a name or path.

@@ -30,6 +30,7 @@ impl Analyser<'_> {
             if value.is_empty() || last.get(name) != Some(&value) {
                 continue;
             }
+            self.variable_implies(name, &context);
             let step = |detail: &str| {
                 context.with(EvidenceKind::Environment, &format!("env {name}"), detail)
             };

@@ -51,7 +51,13 @@ impl Ledger {
         if old.satisfied_by.is_some() && new.satisfied_by.is_none() {
             old.satisfied_by = None;
         }
-        let better = (new.strength, old.chain.len()) > (old.strength, new.chain.len());
+        // the stronger evidence of a capability is the one that counts, however long its chain
+        let grade = |one: &Requirement| match one.need {
+            Need::Capability { .. } => Some(std::cmp::Reverse(one.grade())),
+            _ => None,
+        };
+        let better = (new.strength, grade(&new), old.chain.len())
+            > (old.strength, grade(old), new.chain.len());
         if better {
             (old.strength, old.chain) = (new.strength, new.chain);
         }

@@ -29,6 +29,7 @@
 
 mod analyser;
 mod applets;
+mod capability;
 mod command_line;
 mod contents;
 mod entry;
@@ -58,6 +59,7 @@ use fragment_sys::root::Root;
 use fragment_types::plan::Entry;
 use fragment_types::{Catalogue, Requirement};
 
+pub use capability::library_imports;
 pub use error::{AnalysisError, AnalysisErrorKind};
 pub use merged::{MergedError, MergedMismatch, MergedProblem, check_merged};
 pub use task::{DEFAULT_PATH, Task};

@@ -137,6 +137,7 @@ impl Analyser<'_> {
                     self.need_path(path, &step);
                 }
             }
+            self.module_implies(top, &step)?;
             if python::is_built_in(top) || top.is_empty() {
                 return Ok(());
             }

@@ -9,6 +9,7 @@ use fragment_types::{EvidenceKind, Need, Strength};
 use sha2::{Digest as _, Sha256};
 
 use crate::analyser::{Analyser, Context, OwnFile};
+use crate::capability;
 use crate::elf::{self, FileSource};
 use crate::error::AnalysisError;
 use crate::rules;
@@ -116,19 +117,16 @@ impl Analyser<'_> {
         let source = FileSource::new(self.root.open_file(path)?)
             .map_err(|error| wrong(elf::ElfError::Read(error)))?;
         let imports = elf::imports(&source).map_err(wrong)?;
-        for rule in rules::SYMBOLS {
-            let found: Option<Vec<&str>> = rule
-                .groups
-                .iter()
-                .map(|group| group.iter().copied().find(|name| imports.contains(*name)))
-                .collect();
-            if let Some(names) = found {
-                let context = context.with(EvidenceKind::Symbol, path, names.join(", "));
-                self.need_capabilities(rule.capabilities, &context);
-                for path in rule.paths {
-                    self.need_path(path, &context);
-                }
+        for (rule, names) in rules::implied(&imports) {
+            let context = context.with(EvidenceKind::Symbol, path, names.join(", "));
+            self.need_capabilities(rule.capabilities, &context);
+            for path in rule.paths {
+                self.need_path(path, &context);
             }
+        }
+        let bytes = self.root.read_prefix(path, capability::MAX_TEXTS)?;
+        for text in capability::texts(&bytes) {
+            self.text_implies(text, path, context);
         }
         Ok(())
     }

@@ -7,6 +7,14 @@
 pub(crate) const CONNECT: &[&str] = &["tcp_connections", "socket_create"];
 /// Looks names up.
 pub(crate) const RESOLVE: &[&str] = &["dns_lookup"];
+/// Speaks to a cache of names.
+pub(crate) const CACHE: &[&str] = &["dns_cache", "dns_lookup"];
+/// Puts processes into the background and takes them back.
+const JOBS: &[&str] = &["job_control"];
+/// Looks into other processes.
+pub(crate) const DEBUG: &[&str] = &["advanced_proc_mgmt"];
+/// Opens devices.
+pub(crate) const DEVICE: &[&str] = &["device_access"];
 /// Accepts connections.
 pub(crate) const LISTEN: &[&str] = &["tcp_listen", "socket_create", "socket_bind"];
 /// Trust anchors where Debian's libraries and most others look for them.
@@ -45,6 +53,59 @@ pub(crate) const COMMANDS: &[CommandRule] = &[
         ],
     },
     CommandRule {
+        names: &["resolvectl", "systemd-resolve"],
+        first_arguments: &[
+            "--flush-caches",
+            "--statistics",
+            "flush-caches",
+            "show-cache",
+            "statistics",
+        ],
+        capabilities: CACHE,
+    },
+    CommandRule {
+        names: &["nscd"],
+        first_arguments: &["--invalidate", "--statistics", "-g", "-i"],
+        capabilities: CACHE,
+    },
+    CommandRule {
+        names: &["rndc", "unbound-control"],
+        first_arguments: &["dump_cache", "dumpdb", "flush", "flush_zone", "flushname"],
+        capabilities: CACHE,
+    },
+    CommandRule {
+        names: &["dnscache"],
+        first_arguments: &[],
+        capabilities: CACHE,
+    },
+    CommandRule {
+        names: &["dmsetup", "mdev", "udevadm", "udevd"],
+        first_arguments: &[],
+        capabilities: &["device_access", "device_control"],
+    },
+    // what a shell has of job control (POSIX XCU 2.9.3.1 and bash(1)): without it these are no commands at all
+    CommandRule {
+        names: &["bg", "disown", "fg", "jobs", "suspend"],
+        first_arguments: &[],
+        capabilities: JOBS,
+    },
+    CommandRule {
+        names: &["set"],
+        first_arguments: &["-m", "-om"],
+        capabilities: JOBS,
+    },
+    CommandRule {
+        names: &["killall", "pkill", "pidwait"],
+        first_arguments: &[],
+        capabilities: &["signal_handling"],
+    },
+    // attaching to another process, which has to be found and looked at first
+    CommandRule {
+        names: &["gdb", "ltrace", "strace"],
+        first_arguments: &["--attach", "--pid", "-p"],
+        capabilities: DEBUG,
+    },
+    CommandRule {
         names: &[
             "runsv",
             "runsvdir",
@@ -66,6 +127,19 @@ pub(crate) struct SymbolRule {
     pub(crate) groups: &'static [&'static [&'static str]],
     pub(crate) capabilities: &'static [&'static str],
     pub(crate) paths: &'static [&'static str],
+}
+
+/// The rules that a set of imported symbols fulfils, each with the symbols by which it does.
+pub(crate) fn implied(
+    imports: &std::collections::BTreeSet<String>,
+) -> impl Iterator<Item = (&'static SymbolRule, Vec<&'static str>)> {
+    SYMBOLS.iter().filter_map(|rule| {
+        let names = rule.groups.iter().map(|group| {
+            let imported = |name: &&&str| imports.contains(**name);
+            group.iter().find(imported).copied()
+        });
+        Some((rule, names.collect::<Option<Vec<_>>>()?))
+    })
 }
 
 const NAME_LOOKUPS: &[&str] = &[
@@ -108,6 +182,109 @@ pub(crate) const SYMBOLS: &[SymbolRule] = &[
     SymbolRule {
         groups: &[&["socket"], &["bind"], &["listen"], &["accept", "accept4"]],
         capabilities: LISTEN,
+        paths: &[],
+    },
+    // a server for datagrams does not listen
+    SymbolRule {
+        groups: &[
+            &["socket"],
+            &["bind"],
+            &["recvfrom", "recvmsg"],
+            &["sendmsg", "sendto"],
+            &["getaddrinfo", "inet_addr", "inet_aton", "inet_pton"],
+        ],
+        capabilities: &["socket_bind", "socket_create"],
+        paths: &[],
+    },
+    SymbolRule {
+        groups: &[&[
+            "execl",
+            "execle",
+            "execlp",
+            "execv",
+            "execve",
+            "execvp",
+            "execvpe",
+            "fexecve",
+            "popen",
+            "posix_spawn",
+            "posix_spawnp",
+            "system",
+        ]],
+        capabilities: &["process_execution"],
+        paths: &[],
+    },
+    // Giving the terminal away is what job control is (tcsetpgrp(3)), and giving it to groups of its own.
+    SymbolRule {
+        groups: &[&["tcsetpgrp"], &["setpgid"]],
+        capabilities: JOBS,
+        paths: &[],
+    },
+    // `kill` is imported by nearly everything; signals with a value, or to a process that is held, are for those who mean it.
+    SymbolRule {
+        groups: &[&["pidfd_send_signal", "pthread_sigqueue", "sigqueue"]],
+        capabilities: &["signal_handling"],
+        paths: &[],
+    },
+    SymbolRule {
+        groups: &[&["process_vm_readv", "process_vm_writev", "ptrace"]],
+        capabilities: DEBUG,
+        paths: &[],
+    },
+    SymbolRule {
+        groups: &[&[
+            "blkid_get_cache",
+            "blkid_new_probe",
+            "blkid_new_probe_from_filename",
+            "libusb_init",
+            "libusb_init_context",
+            "udev_device_new_from_devnum",
+            "udev_device_new_from_subsystem_sysname",
+            "udev_device_new_from_syspath",
+            "udev_enumerate_new",
+            "udev_new",
+        ]],
+        capabilities: DEVICE,
+        paths: &[],
+    },
+    SymbolRule {
+        groups: &[&[
+            "delete_module",
+            "dm_task_create",
+            "finit_module",
+            "init_module",
+            "kmod_new",
+            "libusb_control_transfer",
+            "udev_monitor_new_from_netlink",
+        ]],
+        capabilities: &["device_control"],
+        paths: &[],
+    },
+    // What a program says to the manager that started it, and what it asks of it (sd_notify(3), sd_bus_open_system(3)).
+    SymbolRule {
+        groups: &[&[
+            "sd_booted",
+            "sd_notify",
+            "sd_notifyf",
+            "sd_pid_notify",
+            "sd_watchdog_enabled",
+        ]],
+        capabilities: &["service_status"],
+        paths: &[],
+    },
+    SymbolRule {
+        groups: &[&["sd_listen_fds", "sd_listen_fds_with_names"]],
+        capabilities: &["service_start"],
+        paths: &[],
+    },
+    SymbolRule {
+        groups: &[&["sd_bus_default_system", "sd_bus_open_system"]],
+        capabilities: &["service_control"],
+        paths: &[],
+    },
+    SymbolRule {
+        groups: &[&["sd_event_add_child", "sd_event_add_child_pidfd"]],
+        capabilities: &["process_management"],
         paths: &[],
     },
     SymbolRule {
@@ -174,6 +351,128 @@ pub(crate) const PYTHON_DATA: &[(&str, &str)] = &[
     ("urllib", CA_BUNDLE),
     ("zoneinfo", "/usr/share/zoneinfo/Etc/UTC"),
 ];
+
+/// Python modules whose purpose is a capability.
+pub(crate) const PYTHON_CAPABILITIES: &[(&[&str], &[&str])] = &[
+    (
+        &[
+            "aiohttp", "ftplib", "httpx", "imaplib", "paramiko", "poplib", "requests", "smtplib",
+            "urllib3",
+        ],
+        &["dns_lookup", "socket_create", "tcp_connections"],
+    ),
+    (
+        &["flask", "gunicorn", "socketserver", "uvicorn", "wsgiref"],
+        LISTEN,
+    ),
+    (&["dns"], RESOLVE),
+    (&["multiprocessing", "subprocess"], &["process_execution"]),
+    (&["psutil"], DEBUG),
+    (&["evdev", "pyudev", "serial", "usb"], DEVICE),
+    (&["supervisor"], &["process_management", "service_start"]),
+    (&["systemd"], &["service_status"]),
+];
+
+/// Variables that say something, whatever their value (sd_notify(3), sd_listen_fds(3), resolv.conf(5), dnscache).
+pub(crate) const VARIABLES: &[(&str, &str, &[&str])] = &[
+    ("DNSCACHEIP", "names a cache of names", CACHE),
+    (
+        "LISTEN_FDS",
+        "is set by the manager of a service",
+        &["service_start"],
+    ),
+    (
+        "NOTIFY_SOCKET",
+        "is set by the manager of a service",
+        &["service_status"],
+    ),
+    ("RES_OPTIONS", "are options of a resolver", RESOLVE),
+];
+
+/// Names of `/dev` that every container has and that are no devices to get access to.
+const PLAIN_DEVICES: &[&str] = &[
+    "console", "core", "fd", "full", "log", "mqueue", "null", "ptmx", "pts", "random", "shm",
+    "stderr", "stdin", "stdout", "tty", "urandom", "zero",
+];
+
+/// What a path implies as such.
+pub(crate) fn path_capabilities(path: &str) -> &'static [&'static str] {
+    let below = |directory: &str| {
+        path.strip_prefix(directory)
+            .and_then(|rest| rest.split('/').next())
+            .filter(|name| !name.is_empty())
+    };
+    if let Some(name) = below("/dev/") {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '%');
+        return if PLAIN_DEVICES.contains(&name) || !name.chars().all(plain) {
+            &[]
+        } else {
+            DEVICE
+        };
+    }
+    if let Some(process) = below("/proc/")
+        && (process.starts_with('%') || process.bytes().all(|b| b.is_ascii_digit()))
+        && path.len() > "/proc/".len() + process.len()
+    {
+        return DEBUG;
+    }
+    match path {
+        "/run/nscd/socket" | "/var/run/nscd/socket" => CACHE,
+        "/etc/resolv.conf" => RESOLVE,
+        "/run/systemd/notify" => &["service_status"],
+        "/run/systemd/private" => &["service_control", "service_status"],
+        _ if path.starts_with("/run/udev/") => &["device_control"],
+        _ if path.starts_with("/etc/init.d/") => &["service_control", "service_start"],
+        _ if path.starts_with("/etc/service/") || path.starts_with("/etc/sv/") => {
+            &["process_management", "service_start"]
+        }
+        _ => &[],
+    }
+}
+
+/// What a string among a program's read-only data implies, at the lowest grade there is: many are for people to read.
+pub(crate) fn text_capabilities(text: &str) -> &'static [&'static str] {
+    const NETWORK: &[&str] = &["dns_lookup", "socket_create", "tcp_connections"];
+    const SCHEMES: &[&str] = &[
+        "amqp",
+        "ftp",
+        "ftps",
+        "http",
+        "https",
+        "imap",
+        "ldap",
+        "ldaps",
+        "mongodb",
+        "mqtt",
+        "mysql",
+        "nats",
+        "postgres",
+        "postgresql",
+        "redis",
+        "rediss",
+        "smtp",
+        "ws",
+        "wss",
+    ];
+    if text.starts_with('/') {
+        return path_capabilities(text);
+    }
+    if let Some((scheme, _)) = text.split_once("://") {
+        return if SCHEMES.contains(&scheme) {
+            NETWORK
+        } else {
+            &[]
+        };
+    }
+    match text {
+        "org.freedesktop.systemd1" | "org.freedesktop.systemd1.Manager" => {
+            &["service_control", "service_status"]
+        }
+        "NOTIFY_SOCKET" => &["service_status"],
+        "LISTEN_FDS" => &["service_start"],
+        _ => &[],
+    }
+}
 
 /// Variables that name a file or directory of trust anchors (OpenSSL, curl, git, Python requests, node).
 pub(crate) const TRUST_VARIABLES: &[&str] = &[
@@ -269,3 +568,57 @@ pub(crate) const GO_FUNCTIONS: &[GoRule] = &[
         paths: &["/etc/group"],
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use fragment_types::symbol::TELLING;
+
+    use super::*;
+
+    #[test]
+    fn libraries_are_asked_for_every_symbol_that_implies_a_capability() {
+        let capabilities = SYMBOLS.iter().filter(|rule| !rule.capabilities.is_empty());
+        let mut named: Vec<&str> = capabilities.flat_map(|rule| rule.groups.concat()).collect();
+        named.sort_unstable();
+        named.dedup();
+        assert_eq!(named, TELLING);
+    }
+
+    #[test]
+    fn paths_imply_devices_processes_and_services() {
+        for (path, expected) in [
+            ("/dev/sda", DEVICE),
+            ("/dev/input/event%d", DEVICE),
+            ("/dev/null", &[]),
+            ("/dev/fd/3", &[]),
+            ("/dev/", &[]),
+            ("/dev/ nothing", &[]),
+            ("/proc/%d/mem", DEBUG),
+            ("/proc/1/maps", DEBUG),
+            ("/proc/1", &[]),
+            ("/proc/self/maps", &[]),
+            ("/proc/cpuinfo", &[]),
+            ("/run/nscd/socket", CACHE),
+            ("/etc/init.d/nginx", &["service_control", "service_start"]),
+            ("/etc/passwd", &[]),
+        ] {
+            assert_eq!(path_capabilities(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn strings_imply_networks_and_services() {
+        assert!(text_capabilities("https://example.org/api").contains(&"tcp_connections"));
+        assert!(text_capabilities("redis://%s:%d").contains(&"dns_lookup"));
+        for text in [
+            "",
+            "file:///x",
+            "http: error",
+            "see https://example.org",
+            "notify_socket",
+        ] {
+            assert_eq!(text_capabilities(text), [""; 0], "{text}");
+        }
+        assert_eq!(text_capabilities("NOTIFY_SOCKET"), ["service_status"]);
+    }
+}

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fragment_types::manifest::{Machine, NeededSoname};
+use fragment_types::symbol;
 use object::elf;
 use object::read::StringTable;
-use object::read::elf::{Dyn, FileHeader, ProgramHeader};
+use object::read::elf::{Dyn, FileHeader, ProgramHeader, Sym};
 
 /// A dynamic ELF file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub(crate) struct Elf {
     pub(crate) needs: Vec<NeededSoname>,
     /// RPATH and RUNPATH entries, `$ORIGIN` not yet expanded.
     pub(crate) runpath: Vec<String>,
+    /// Which of the symbols that tell what a program does it imports.
+    pub(crate) imports: BTreeSet<String>,
 }
 
 /// Reads `data`; nothing when it is not a dynamic ELF file (scripts, static programs, object files, damaged files).
@@ -84,6 +87,7 @@ fn read<H: FileHeader<Endian = object::Endianness>>(header: &H, data: &[u8]) -> 
         })
         .collect();
     let versions = defined_versions(endian, &sections, data);
+    let imports = telling_imports(endian, &sections, data);
     Some(Elf {
         machine,
         soname,
@@ -91,6 +95,7 @@ fn read<H: FileHeader<Endian = object::Endianness>>(header: &H, data: &[u8]) -> 
         versions,
         needs,
         runpath,
+        imports,
     })
 }
 
@@ -103,6 +108,20 @@ fn string(strings: StringTable<'_>, offset: u64) -> Option<String> {
 }
 
 type Sections<'data, H> = object::read::elf::SectionTable<'data, H>;
+
+/// Undefined symbols of `.dynsym` that tell something.
+fn telling_imports<H: FileHeader>(
+    endian: H::Endian,
+    sections: &Sections<'_, H>,
+    data: &[u8],
+) -> BTreeSet<String> {
+    let Ok(symbols) = sections.symbols(endian, data, elf::SHT_DYNSYM) else {
+        return BTreeSet::new();
+    };
+    let undefined = symbols.iter().filter(|symbol| symbol.is_undefined(endian));
+    let names = undefined.filter_map(|symbol| symbol.name(endian, symbols.strings()).ok());
+    symbol::telling(names.filter_map(|name| std::str::from_utf8(name).ok()))
+}
 
 /// `.gnu.version_d` without the base version, which is the file's own name.
 fn defined_versions<H: FileHeader>(
@@ -174,6 +193,15 @@ mod tests {
         let elf = parse(&libc).unwrap();
         assert_eq!(elf.soname.as_deref(), Some("libc.so.6"));
         assert!(elf.versions.contains("GLIBC_2.34") && !elf.versions.contains("libc.so.6"));
+        assert!(elf.imports.is_empty(), "{:?}", elf.imports);
+    }
+
+    #[test]
+    fn what_a_library_imports_tells_something() {
+        let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let imports = parse(&own).unwrap().imports;
+        assert!(imports.contains("execvp"), "{imports:?}");
+        assert!(!imports.contains("malloc"), "{imports:?}");
     }
 
     #[test]

@@ -128,6 +128,7 @@ impl Index {
                 public: named && searched,
                 versions: elf.versions,
                 needs: elf.needs,
+                imports: elf.imports,
             });
         }
     }

@@ -1,9 +1,10 @@
 //! Plans, explanations and libraries as text for people.
 
+pub(crate) mod explain;
+
 use std::fmt::Write as _;
 use std::path::Path;
 
-use fragment::explain::Explanation;
 use fragment::inspect::Inspection;
 use fragment::plan::{EntryKind, Form, Layer, PartKind, Reason};
 use fragment::store::VerifyReport;
@@ -11,17 +12,7 @@ use fragment::{Capability, ComponentName, ComponentSummary, Manifest, Plan};
 
 use crate::doctor::{Finding, Level};
 
-/// A number of bytes, decimal units as the budgets use them.
-pub(crate) fn bytes(number: u64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "two decimals are shown")]
-    let value = number as f64;
-    match number {
-        0..1_000 => format!("{number} B"),
-        1_000..1_000_000 => format!("{:.1} kB", value / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.2} MB", value / 1e6),
-        _ => format!("{:.2} GB", value / 1e9),
-    }
-}
+pub(crate) use fragment::explain::graph::bytes;
 
 /// What the doctor found, what needs doing last.
 pub(crate) fn findings(findings: &[Finding]) -> String {
@@ -144,29 +135,6 @@ fn reason(reason: &Reason) -> String {
     }
 }
 
-/// The chains of evidence.
-pub(crate) fn explanations(plan: &Plan, explanations: &[Explanation]) -> String {
-    if explanations.is_empty() {
-        return format!(
-            "{} needs nothing that the bundle does not hold\n",
-            plan.entry.path
-        );
-    }
-    let mut text = String::new();
-    for explanation in explanations {
-        let _ = writeln!(text, "{} {}", explanation.component, explanation.version);
-        chain(&mut text, explanation);
-    }
-    text
-}
-
-fn chain(text: &mut String, explanation: &Explanation) {
-    for (depth, step) in explanation.steps.iter().enumerate() {
-        let arrow = if depth == 0 { "" } else { "-> " };
-        let _ = writeln!(text, "  {:indent$}{arrow}{step}", "", indent = depth * 2);
-    }
-}
-
 /// A container.
 pub(crate) fn inspection(found: &Inspection) -> String {
     let mut text = String::new();
@@ -195,7 +163,7 @@ pub(crate) fn inspection(found: &Inspection) -> String {
             component.digest,
             bytes(component.bytes)
         );
-        chain(&mut text, explanation);
+        explain::chain(&mut text, explanation);
     }
     generated(&mut text, &composition.plan);
     let _ = writeln!(

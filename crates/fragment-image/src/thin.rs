@@ -131,7 +131,7 @@ pub fn thin(settings: &Settings, options: &Options) -> Result<Report, ImageError
     }
     // what this node asks of compositions is no part of the image
     let settings = Settings {
-        wishes: Vec::new(),
+        said: Vec::new(),
         lock_required: false,
         ..settings.clone()
     };

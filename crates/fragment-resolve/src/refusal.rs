@@ -267,6 +267,17 @@ pub(crate) fn judge(need: &Need, obstacles: &[Obstacle]) -> (RefusalKind, String
 }
 
 impl Obstacle {
+    /// The component that it keeps from supplying the need.
+    pub(crate) fn component(&self) -> &ComponentName {
+        match self {
+            Self::Unusable { component, .. }
+            | Self::Versions { component, .. }
+            | Self::Machine { component }
+            | Self::Private { component, .. }
+            | Self::Dangling { component, .. } => component,
+        }
+    }
+
     fn is_exclusion(&self) -> bool {
         matches!(
             self,

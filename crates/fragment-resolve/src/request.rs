@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use fragment_types::manifest::Size;
 use fragment_types::plan::Layer;
 use fragment_types::{
-    Capability, ComponentIndex, ComponentName, EvidenceKind, Lock, Requirement, Strength,
+    Capability, ComponentIndex, ComponentName, EvidenceKind, Grade, Lock, Requirement, Strength,
 };
 
 /// The capability that marks the core fragment: of the components that grant it, the one with the highest preference
@@ -39,6 +39,8 @@ pub struct Policy {
     pub lock: Option<Lock>,
     /// Whether a composition without a lock is refused.
     pub lock_required: bool,
+    /// Grade that the evidence of a capability has to have for components to be chosen for it.
+    pub min_grade: Grade,
 }
 
 /// A question to resolution.

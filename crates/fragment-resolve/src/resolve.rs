@@ -135,7 +135,8 @@ fn collect(
 ) -> Result<(Vec<NeedId>, Vec<Unmet>), CatalogueError> {
     let explicit = explicit(&request.policy);
     let mut merged: BTreeMap<&Need, &Requirement> = BTreeMap::new();
-    for requirement in request.requirements.iter().filter(|one| one.is_missing()) {
+    let counts = |one: &&Requirement| one.is_missing() && !one.is_below(request.policy.min_grade);
+    for requirement in request.requirements.iter().filter(counts) {
         merged
             .entry(&requirement.need)
             .and_modify(|known| {

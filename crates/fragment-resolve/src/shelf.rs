@@ -61,6 +61,15 @@ pub(crate) struct Shelf<'a> {
     closures: Memo<ComponentIndex, Closure>,
 }
 
+impl std::fmt::Debug for Shelf<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shelf")
+            .field("exclude", self.exclude)
+            .field("lock", &self.lock)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<'a> Shelf<'a> {
     pub(crate) fn new(catalogue: &'a dyn Catalogue, policy: &'a Policy) -> Self {
         Self {

@@ -49,6 +49,18 @@ pub struct ComponentSummary {
     /// Its shared objects that the dynamic loader finds by `/etc/ld.so.cache` alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cached: Vec<CachedObject>,
+    /// Its shared objects that import a symbol which tells something, with those symbols.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub telling: Vec<TellingObject>,
+}
+
+/// A shared object whose imports tell what its users may do ([`crate::symbol`]).
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct TellingObject {
+    /// Absolute path of the file.
+    pub path: String,
+    /// The symbols.
+    pub imports: BTreeSet<String>,
 }
 
 /// A shared object in a directory that `/etc/ld.so.conf` names and the dynamic loader does not search by itself.

@@ -211,6 +211,9 @@ pub struct Soname {
     /// What it needs in turn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<NeededSoname>,
+    /// Which of the symbols that tell what a program does ([`crate::symbol`]) it imports.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub imports: BTreeSet<String>,
 }
 
 /// One DT_NEEDED entry with the symbol versions required of it (`.gnu.version_r`).

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::canonical;
 use crate::catalogue::CachedObject;
 use crate::digest::Digest;
+use crate::grade::Grade;
 use crate::manifest::{Account, Size};
 use crate::name::{Capability, ComponentName};
 use crate::requirement::{Need, Requirement};
@@ -39,6 +40,9 @@ pub struct Plan {
     pub generated: Option<Generated>,
     /// Everything the entrypoint needs, with evidence.
     pub requirements: Vec<Requirement>,
+    /// Grade that the evidence of a capability has to have for components to be composed for it.
+    #[serde(default, skip_serializing_if = "Grade::is_default")]
+    pub min_grade: Grade,
     /// Capabilities the layers grant.
     pub capabilities: BTreeSet<Capability>,
     /// Sum of the layers.

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::grade::Grade;
 use crate::manifest::{Machine, NeededSoname};
 use crate::name::{Capability, ComponentName};
 
@@ -104,6 +105,32 @@ pub enum EvidenceKind {
     Script,
     /// A symbol that an ELF file imports.
     Symbol,
+    /// A symbol that a library imports which a component supplies to an ELF file.
+    LibrarySymbol,
+    /// A string among the read-only data of an ELF file.
+    #[serde(rename = "string")]
+    Text,
+}
+
+impl EvidenceKind {
+    /// How much such evidence says about a capability.
+    #[must_use]
+    pub fn grade(self) -> Grade {
+        match self {
+            Self::Declared => Grade::Declared,
+            Self::Entry
+            | Self::Owner
+            | Self::Shebang
+            | Self::Interpreter
+            | Self::Needed
+            | Self::Argument
+            | Self::Environment
+            | Self::Script => Grade::Argument,
+            Self::Import | Self::Symbol => Grade::Import,
+            Self::LibrarySymbol => Grade::LibraryImport,
+            Self::Text => Grade::Text,
+        }
+    }
 }
 
 /// One step of reasoning.
@@ -138,5 +165,22 @@ impl Requirement {
     #[must_use]
     pub fn is_missing(&self) -> bool {
         self.satisfied_by.is_none()
+    }
+
+    /// How much its evidence says: the grade of the step that led to the need itself.
+    #[must_use]
+    pub fn grade(&self) -> Grade {
+        self.chain
+            .last()
+            .map_or(Grade::Declared, |evidence| evidence.kind.grade())
+    }
+
+    /// Whether nobody wants it supplied on evidence as weak as this: a capability whose grade does not reach `minimum`. Files and
+    /// libraries are needed whatever they are told by; of capabilities, symbols and strings tell more than is true.
+    #[must_use]
+    pub fn is_below(&self, minimum: Grade) -> bool {
+        matches!(self.need, Need::Capability { .. })
+            && self.strength == Strength::Soft
+            && !self.grade().reaches(minimum)
     }
 }

@@ -47,7 +47,9 @@ pub(crate) struct Kept {
     pub(crate) entry: Entry,
     /// As analysis found them, before mounts of the bundle were looked at.
     pub(crate) found: Vec<Requirement>,
-    /// As the decision was made on.
+    /// After it.
+    pub(crate) satisfied: Vec<Requirement>,
+    /// As they stand in the plan.
     pub(crate) requirements: Vec<Requirement>,
     pub(crate) layers: Vec<Layer>,
     pub(crate) capabilities: BTreeSet<Capability>,
@@ -243,6 +245,7 @@ mod tests {
                     in_bundle: true,
                 },
                 found: Vec::new(),
+                satisfied: Vec::new(),
                 requirements: Vec::new(),
                 layers: Vec::new(),
                 capabilities: BTreeSet::new(),

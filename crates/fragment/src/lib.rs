@@ -37,8 +37,8 @@ pub use fragment_launch as launch;
 pub use fragment_resolve::{Compose, Policy};
 pub use fragment_store as store;
 pub use fragment_types::{
-    Capability, Catalogue, ComponentName, ComponentSummary, Digest, Lock, Manifest, Plan, manifest,
-    plan,
+    Capability, Catalogue, ComponentName, ComponentSummary, Digest, Grade, Lock, Manifest, Plan,
+    manifest, plan,
 };
 pub use library::Library;
 pub use planner::{PlanError, PlanErrorKind};

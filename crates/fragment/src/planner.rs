@@ -11,10 +11,12 @@ use fragment_store::StoreError;
 use fragment_sys::root::{Root, RootError, Witnesses};
 use fragment_types::manifest::Size;
 use fragment_types::plan::{Entry, Form, Generated, Layer};
-use fragment_types::{Capability, Catalogue as _, CatalogueError, Digest, Plan, Requirement};
+use fragment_types::{
+    Capability, Catalogue as _, CatalogueError, Digest, Grade, Plan, Requirement,
+};
 
 use crate::cache::{self, Kept, PlanCache};
-use crate::control::{self, ControlError, Wishes};
+use crate::control::{self, ControlError, Said, Wishes};
 use crate::library::Library;
 use crate::mounts;
 use crate::settings::Settings;
@@ -114,6 +116,31 @@ impl PlanError {
     }
 }
 
+/// A plan, and what it was made of.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// The plan.
+    pub plan: Plan,
+    /// What was asked for.
+    pub policy: Policy,
+    /// Where each of it was asked for, strongest first.
+    pub said: Vec<Said>,
+    /// The root filesystem; a task has none.
+    pub rootfs: Option<PathBuf>,
+}
+
+impl Planned {
+    /// The root filesystem opened; a task's is empty.
+    ///
+    /// # Errors
+    /// [`RootError`].
+    pub fn root(&self) -> Result<Root, RootError> {
+        self.rootfs
+            .as_ref()
+            .map_or_else(|| Ok(Root::empty()), Root::open)
+    }
+}
+
 /// Plans a bundle; `flags` are stronger than what it, the environment and the configuration ask for.
 ///
 /// # Errors
@@ -124,10 +151,30 @@ pub fn plan_bundle(
     directory: &Path,
     flags: Wishes,
 ) -> Result<Plan, PlanError> {
+    Ok(bundle(settings, library, directory, flags)?.plan)
+}
+
+/// Plans a bundle, for those who ask why.
+///
+/// # Errors
+/// As [`plan_bundle`].
+pub fn bundle(
+    settings: &Settings,
+    library: &Library,
+    directory: &Path,
+    flags: Wishes,
+) -> Result<Planned, PlanError> {
     let bundle = Bundle::load(directory)?;
-    let policy = control::of_bundle(settings, &bundle, flags)?;
-    let (plan, _) = plan_and_compose(library, &bundle, "plan", Path::new("/run"), policy, None)?;
-    Ok(plan)
+    let said = control::said_of_bundle(settings, &bundle, flags)?;
+    let policy = control::policy(settings, &said);
+    let scratch = Path::new("/run");
+    let (plan, _) = plan_and_compose(library, &bundle, "plan", scratch, policy.clone(), None)?;
+    Ok(Planned {
+        plan,
+        policy,
+        said,
+        rootfs: bundle.rootfs(),
+    })
 }
 
 /// Plans a task, whose rootfs is empty; `flags` are stronger than what environment and configuration ask for.
@@ -140,16 +187,35 @@ pub fn plan_task(
     task: &Task,
     flags: Wishes,
 ) -> Result<Plan, PlanError> {
-    let policy = control::of_task(settings, flags);
+    Ok(self::task(settings, library, task, flags)?.plan)
+}
+
+/// Plans a task, for those who ask why.
+///
+/// # Errors
+/// As [`plan_bundle`].
+pub fn task(
+    settings: &Settings,
+    library: &Library,
+    task: &Task,
+    flags: Wishes,
+) -> Result<Planned, PlanError> {
+    let said = control::said_of_task(settings, flags);
+    let policy = control::policy(settings, &said);
     let (root, task) = (Root::empty(), task.subject());
     let analysis = fragment_analysis::analyse(&root, &task, library)?;
-    let decision = choose(library, &root, &task, analysis, policy)?;
+    let decision = choose(library, &root, &task, analysis, policy.clone())?;
     let form = if decision.layers.is_empty() {
         Form::Plain
     } else {
         Form::Upper
     };
-    Ok(decision.into_plan(library, form, Vec::new()))
+    Ok(Planned {
+        plan: decision.into_plan(library, form, Vec::new()),
+        policy,
+        said,
+        rootfs: None,
+    })
 }
 
 /// Plans a loaded bundle, with what launch needs to carry the plan out. A decision that `cache` holds is not made again.
@@ -213,17 +279,18 @@ fn decide(
     let key = cache::Key::new(&task, &policy, library.generation());
     if let Some(mut kept) = cache.read(&key, &root) {
         satisfy(&mut kept.found);
-        if kept.found == kept.requirements {
-            return Ok(Decision::kept(kept));
+        if kept.found == kept.satisfied {
+            return Ok(Decision::kept(kept, policy.min_grade));
         }
     }
     root = root.recording();
     let mut analysis = fragment_analysis::analyse(&root, &task, library)?;
     let found = analysis.requirements.clone();
     satisfy(&mut analysis.requirements);
+    let satisfied = analysis.requirements.clone();
     let decision = choose(library, &root, &task, analysis, policy)?;
     if let Some(witnesses) = root.witnesses() {
-        cache.write(&key, &decision.keep(found, witnesses));
+        cache.write(&key, &decision.keep(found, satisfied, witnesses));
     }
     Ok(decision)
 }
@@ -250,6 +317,7 @@ fn check_namespaces(
 struct Decision {
     entry: Entry,
     requirements: Vec<Requirement>,
+    min_grade: Grade,
     layers: Vec<Layer>,
     capabilities: BTreeSet<Capability>,
     size: Size,
@@ -261,9 +329,14 @@ fn choose(
     library: &Library,
     root: &Root,
     task: &fragment_analysis::Task,
-    analysis: Analysis,
+    mut analysis: Analysis,
     policy: Policy,
 ) -> Result<Decision, PlanError> {
+    let min_grade = policy.min_grade;
+    if Grade::LibraryImport.reaches(min_grade) && analysis.is_thin() {
+        let imports = fragment_analysis::library_imports(&analysis.requirements, library)?;
+        analysis.requirements.extend(imports);
+    }
     let request = Request {
         requirements: analysis.requirements.clone(),
         policy,
@@ -287,6 +360,7 @@ fn choose(
     Ok(Decision {
         entry: analysis.entry,
         requirements: analysis.requirements,
+        min_grade,
         layers: resolution.layers,
         capabilities: resolution.capabilities,
         size: resolution.size,
@@ -296,10 +370,11 @@ fn choose(
 }
 
 impl Decision {
-    fn kept(kept: Kept) -> Self {
+    fn kept(kept: Kept, min_grade: Grade) -> Self {
         Self {
             entry: kept.entry,
             requirements: kept.requirements,
+            min_grade,
             layers: kept.layers,
             capabilities: kept.capabilities,
             size: kept.size,
@@ -309,11 +384,17 @@ impl Decision {
     }
 
     /// To be kept, with what analysis found in the rootfs.
-    fn keep(&self, found: Vec<Requirement>, witnesses: Witnesses) -> Kept {
+    fn keep(
+        &self,
+        found: Vec<Requirement>,
+        satisfied: Vec<Requirement>,
+        witnesses: Witnesses,
+    ) -> Kept {
         Kept {
             witnesses,
             entry: self.entry.clone(),
             found,
+            satisfied,
             requirements: self.requirements.clone(),
             layers: self.layers.clone(),
             capabilities: self.capabilities.clone(),
@@ -333,6 +414,7 @@ impl Decision {
             layers: self.layers,
             generated: self.generated,
             requirements: self.requirements,
+            min_grade: self.min_grade,
             capabilities: self.capabilities,
             size: self.size,
             warnings: [self.warnings, more_warnings].concat(),

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::control::configuration::{self, Configuration};
-use crate::control::{ControlError, Wishes, environment};
+use crate::control::{ControlError, Place, Said, Wishes, environment};
 
 /// Default store directory.
 pub const DEFAULT_STORE: &str = "/var/lib/fragment";
@@ -24,7 +24,7 @@ pub struct Settings {
     /// Directory of the bundles and containers of `fragment run`; best on a tmpfs, as `/run` is.
     pub state: PathBuf,
     /// What environment and configuration ask of every composition, strongest first.
-    pub wishes: Vec<Wishes>,
+    pub said: Vec<Said>,
     /// Whether a composition without a lock is refused.
     pub lock_required: bool,
 }
@@ -34,7 +34,7 @@ impl Default for Settings {
         Self {
             store: DEFAULT_STORE.into(),
             state: DEFAULT_STATE.into(),
-            wishes: Vec::new(),
+            said: Vec::new(),
             lock_required: false,
         }
     }
@@ -57,7 +57,8 @@ impl Settings {
         let mut settings = Self::default();
         if let Some(file) = configuration::load(path)? {
             settings.put(&file);
-            settings.wishes.push(file.wishes);
+            let place = Place::File(path.to_owned());
+            settings.said.push(Said::by(place, file.wishes));
         }
         Ok(settings)
     }
@@ -76,14 +77,15 @@ impl Settings {
         is_rootless: bool,
     ) -> Result<Self, ControlError> {
         let mut settings = Self::default();
-        settings.wishes.push(environment::wishes(variable)?);
+        let wishes = environment::wishes(variable)?;
+        settings.said.push(Said::by(Place::Variable, wishes));
         if is_rootless && let Some(own) = own_store(variable) {
             settings.store = own;
         }
         let mut files = Vec::new();
         for (path, must_exist) in configuration::files(variable, is_rootless) {
             match configuration::load(&path)? {
-                Some(configuration) => files.push(configuration),
+                Some(configuration) => files.push((path, configuration)),
                 None if must_exist => {
                     let source = std::io::ErrorKind::NotFound.into();
                     return Err(ControlError::Read { path, source });
@@ -92,15 +94,15 @@ impl Settings {
             }
         }
         // the weakest first: what is stronger is put over it
-        for file in files.iter().rev() {
+        for (_, file) in files.iter().rev() {
             settings.put(file);
         }
         settings.place(variable);
-        let wishes = files.into_iter().map(|file| file.wishes);
-        settings.wishes.extend(wishes);
-        settings
-            .wishes
-            .retain(|wishes| *wishes != Wishes::default());
+        let said = files
+            .into_iter()
+            .map(|(path, file)| Said::by(Place::File(path), file.wishes));
+        settings.said.extend(said);
+        settings.said.retain(|one| one.wishes != Wishes::default());
         Ok(settings)
     }
 
@@ -214,7 +216,7 @@ mod tests {
         let settings = Settings::from(&variable, false).unwrap();
         assert_eq!(settings.store, PathBuf::from("/variable"));
         assert_eq!(settings.state, PathBuf::from("/node"));
-        let compose: Vec<_> = settings.wishes.iter().map(|one| one.compose).collect();
+        let compose: Vec<_> = settings.said.iter().map(|one| one.wishes.compose).collect();
         assert_eq!(compose, [Some(Compose::Always), Some(Compose::Off)]);
 
         // a file that is asked for by name has to be there

@@ -189,7 +189,7 @@ fn a_command_without_a_bundle_follows_variables_and_configuration() {
     let explained = fragment::call(&["explain", "--", "echo"])
         .env("FRAGMENT_CONFIG", &file)
         .output();
-    explained.ok().says("component curl");
+    explained.ok().says("-> curl ");
     run(&["echo"])
         .env("FRAGMENT_COMPOSE", "off")
         .output()

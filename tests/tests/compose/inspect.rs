@@ -52,7 +52,7 @@ fn a_stopped_container_by_the_beginning_of_its_name() {
     output.ok();
     for words in [
         format!("container {} (stopped)", scene.id),
-        "component coreutils".to_owned(),
+        "-> coreutils ".to_owned(),
         "sha256:".to_owned(),
     ] {
         output.says(&words);

@@ -6,6 +6,7 @@ mod base;
 mod cache;
 mod control;
 mod engine_overlay;
+mod explain;
 mod image;
 mod inspect;
 mod languages;

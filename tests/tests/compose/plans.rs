@@ -176,7 +176,7 @@ fn explain_shows_the_chain_from_the_entry_to_the_component() {
         "curl",
         "argument",
         "https://example.org ",
-        "component ca-certificates",
+        "-> ca-certificates ",
     ] {
         assert!(text.contains(words), "{words}\n{text}");
     }

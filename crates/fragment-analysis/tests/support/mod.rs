@@ -14,7 +14,7 @@ use std::process::Command;
 
 use fragment_analysis::{Analysis, AnalysisError, Task, analyse};
 use fragment_sys::root::Root;
-use fragment_types::catalogue::{CommandProvider, PathProvider, SonameProvider};
+use fragment_types::catalogue::{CommandProvider, PathProvider, SonameProvider, TellingObject};
 use fragment_types::manifest::{Machine, NeededSoname, PathKind, Size};
 use fragment_types::{
     Capability, Catalogue, CatalogueError, ComponentIndex, ComponentName, ComponentSummary, Digest,
@@ -51,6 +51,7 @@ impl Library {
             needs: Vec::new(),
             accounts: Vec::new(),
             cached: Vec::new(),
+            telling: Vec::new(),
         };
         self.0.push(Component {
             summary,
@@ -131,6 +132,27 @@ impl Library {
             needs: vec![],
         };
         last.sonames.push((soname.to_owned(), provider));
+        self
+    }
+
+    /// The library of that soname needs `needs` and imports `imports`.
+    pub fn telling(mut self, soname: &str, needs: &[&str], imports: &[&str]) -> Self {
+        let (_, last) = self.last();
+        let (_, provider) = last
+            .sonames
+            .iter_mut()
+            .find(|(name, _)| name == soname)
+            .unwrap();
+        let needed = |name: &&str| NeededSoname {
+            soname: (*name).to_owned(),
+            machine: Machine::X86_64,
+            versions: Default::default(),
+        };
+        provider.needs = needs.iter().map(needed).collect();
+        last.summary.telling.push(TellingObject {
+            path: provider.path.clone(),
+            imports: imports.iter().map(|name| (*name).to_owned()).collect(),
+        });
         self
     }
 

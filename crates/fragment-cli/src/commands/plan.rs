@@ -1,9 +1,11 @@
 //! `fragment plan`, and the subject that `plan` and `explain` share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use fragment::{Compose, Library, Lock, Plan, Settings, Task, Wishes, planner};
+use fragment::explain::capability;
+use fragment::planner::{self, Planned};
+use fragment::{Compose, Library, Lock, Plan, Settings, Task, Wishes};
 
 use crate::render;
 
@@ -55,6 +57,9 @@ pub(crate) struct Choice {
     /// Compose what grants this capability
     #[arg(long, value_name = "CAPABILITY")]
     require: Vec<fragment::Capability>,
+    /// Compose for capabilities on evidence of this grade or a stronger one [default: import]: declared, argument, import, library-import, string
+    #[arg(long, value_name = "GRADE")]
+    min_grade: Option<fragment::Grade>,
     /// Compose even where nothing is missing
     #[arg(long)]
     always: bool,
@@ -68,6 +73,7 @@ impl Choice {
             components: self.components.clone(),
             exclude: self.exclude.iter().cloned().collect(),
             require: self.require.iter().cloned().collect(),
+            min_grade: self.min_grade,
             lock: None,
         }
     }
@@ -82,9 +88,18 @@ impl Subject {
     /// Makes the plan.
     pub(crate) fn plan(&self, settings: &Settings) -> anyhow::Result<Plan> {
         let library = Library::open(settings)?;
+        Ok(self.planned(settings, &library)?.plan)
+    }
+
+    /// Makes the plan, for those who ask why.
+    pub(crate) fn planned(
+        &self,
+        settings: &Settings,
+        library: &Library,
+    ) -> anyhow::Result<Planned> {
+        let wishes = self.choice.wishes();
         if let Some(bundle) = &self.bundle {
-            let wishes = self.choice.wishes();
-            return Ok(planner::plan_bundle(settings, &library, bundle, wishes)?);
+            return Ok(planner::bundle(settings, library, bundle, wishes)?);
         }
         let mut task = Task::new(self.command.iter().cloned())?;
         for variable in &self.env {
@@ -93,14 +108,36 @@ impl Subject {
         if let Some(workdir) = &self.workdir {
             task = task.workdir(workdir)?;
         }
-        let wishes = self.choice.wishes();
-        Ok(planner::plan_task(settings, &library, &task, wishes)?)
+        Ok(planner::task(settings, library, &task, wishes)?)
+    }
+
+    /// The same wishes for another bundle.
+    pub(crate) fn of_bundle(&self, bundle: &Path) -> Self {
+        Self {
+            bundle: Some(bundle.to_owned()),
+            choice: self.choice.clone(),
+            env: Vec::new(),
+            workdir: None,
+            command: Vec::new(),
+        }
+    }
+
+    /// The same wishes, environment and working directory for another command.
+    pub(crate) fn of_command(&self, command: Vec<String>) -> Self {
+        Self {
+            bundle: None,
+            choice: self.choice.clone(),
+            env: self.env.clone(),
+            workdir: self.workdir.clone(),
+            command,
+        }
     }
 }
 
 /// Prints the plan.
 pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let plan = arguments.subject.plan(settings)?;
+    let library = Library::open(settings)?;
+    let plan = arguments.subject.planned(settings, &library)?.plan;
     if arguments.lock {
         println!("# fragment {} of {}", plan.id(), plan.entry.path);
         print!("{}", Lock::of(&plan).to_yaml());
@@ -108,7 +145,12 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> anyhow::Result<
         let document = serde_json::json!({ "id": plan.id(), "plan": plan });
         println!("{}", serde_json::to_string_pretty(&document)?);
     } else {
-        print!("{}", render::plan(&plan));
+        let needed = capability::capabilities(&plan, &library)?;
+        print!(
+            "{}{}",
+            render::plan(&plan),
+            render::explain::capabilities(&needed)
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -59,6 +59,7 @@ pub(crate) fn component(text: &str, stored: u64) -> Component {
             needs: Vec::new(),
             accounts: Vec::new(),
             cached: Vec::new(),
+            telling: Vec::new(),
         },
         paths: Vec::new(),
         paths_at: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use fragment_types::catalogue::CachedObject;
+use fragment_types::catalogue::{CachedObject, TellingObject};
 use fragment_types::manifest::{PathEntry, Soname};
 use fragment_types::{ComponentSummary, Digest, Manifest};
 
@@ -261,6 +261,18 @@ fn cached(sonames: &[Soname]) -> Vec<CachedObject> {
     cached
 }
 
+/// The shared objects whose imports tell something.
+fn telling(sonames: &[Soname]) -> Vec<TellingObject> {
+    sonames
+        .iter()
+        .filter(|soname| !soname.imports.is_empty())
+        .map(|soname| TellingObject {
+            path: soname.path.clone(),
+            imports: soname.imports.clone(),
+        })
+        .collect()
+}
+
 /// `requires` as declared; sonames are resolved when all components are known.
 fn summary(digest: Digest, manifest: &Manifest) -> ComponentSummary {
     ComponentSummary {
@@ -278,5 +290,6 @@ fn summary(digest: Digest, manifest: &Manifest) -> ComponentSummary {
         needs: manifest.requires.sonames.clone(),
         accounts: manifest.accounts.clone(),
         cached: cached(&manifest.provides.sonames),
+        telling: telling(&manifest.provides.sonames),
     }
 }

@@ -206,6 +206,7 @@ fn soname() -> impl Strategy<Value = Soname> {
             public,
             versions,
             needs,
+            imports: BTreeSet::new(),
         })
 }
 
@@ -459,6 +460,7 @@ fn providing(component: &str, soname: &str, versions: &[&str]) -> Manifest {
         public: true,
         versions: versions.iter().map(|&version| version.to_owned()).collect(),
         needs: Vec::new(),
+        imports: BTreeSet::new(),
     });
     manifest
 }

@@ -14,7 +14,7 @@ pub const NODE: &str = "/etc/fragment/fragment.yaml";
 /// A user's configuration, below `$XDG_CONFIG_HOME` or `~/.config`.
 const USER: &str = "fragment/fragment.yaml";
 
-const KEYS: &str = "store, state, compose, components, exclude, require or lock_policy";
+const KEYS: &str = "store, state, compose, components, exclude, require, min_grade or lock_policy";
 
 /// What one file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -153,7 +153,7 @@ mod tests {
             ),
             (
                 "cache_size: 100\n",
-                "/etc/f.yaml:1: `cache_size` (of `100`) is no key of this file: use store, state, compose, components, exclude, require or lock_policy",
+                "/etc/f.yaml:1: `cache_size` (of `100`) is no key of this file: use store, state, compose, components, exclude, require, min_grade or lock_policy",
             ),
             (
                 "# a\nstate: [x]\n",

@@ -118,7 +118,7 @@ impl Document {
         if entry.value.content == Content::Null {
             return Ok(matches!(
                 entry.key.as_str(),
-                "compose" | "components" | "exclude" | "require"
+                "compose" | "components" | "exclude" | "require" | "min_grade"
             ));
         }
         match entry.key.as_str() {
@@ -130,6 +130,13 @@ impl Document {
             }
             "components" => wishes.components = self.names(entry, ComponentName::new)?,
             "exclude" => wishes.exclude = self.names(entry, ComponentName::new)?,
+            "min_grade" => {
+                let text = self.text(entry)?;
+                let grade = text
+                    .parse()
+                    .map_err(|error| self.invalid(entry.value.line, "min_grade", text, &error))?;
+                wishes.min_grade = Some(grade);
+            }
             "require" => wishes.require = self.names(entry, Capability::new)?,
             _ => return Ok(false),
         }

@@ -6,6 +6,7 @@
 //! | `FRAGMENT_COMPONENTS` | components that have to be in, separated by commas |
 //! | `FRAGMENT_EXCLUDE` | components that must not be in |
 //! | `FRAGMENT_REQUIRE` | capabilities that have to be granted |
+//! | `FRAGMENT_MIN_GRADE` | grade that the evidence of a capability has to have |
 //! | `FRAGMENT_LOCK` | `name@sha256:…` of every component |
 //! | `FRAGMENT_STORE` | directory of the component library |
 //! | `FRAGMENT_STATE` | state directory of `fragment run` and of kept plans |
@@ -23,11 +24,12 @@ pub const STATE: &str = "FRAGMENT_STATE";
 pub const CONFIG: &str = "FRAGMENT_CONFIG";
 
 /// The variables that say what to compose, and the name of each wish.
-pub const WISHES: [(&str, &str); 5] = [
+pub const WISHES: [(&str, &str); 6] = [
     ("FRAGMENT_COMPOSE", "compose"),
     ("FRAGMENT_COMPONENTS", "components"),
     ("FRAGMENT_EXCLUDE", "exclude"),
     ("FRAGMENT_REQUIRE", "require"),
+    ("FRAGMENT_MIN_GRADE", "min_grade"),
     ("FRAGMENT_LOCK", "lock"),
 ];
 
@@ -76,6 +78,7 @@ mod tests {
                 "FRAGMENT_COMPONENTS" => "bash",
                 "FRAGMENT_EXCLUDE" => "curl,wget",
                 "FRAGMENT_REQUIRE" => "tcp_listen",
+                "FRAGMENT_MIN_GRADE" => "argument",
                 "FRAGMENT_LOCK" => "",
                 _ => panic!("{name} is no variable of ours"),
             }))
@@ -85,6 +88,7 @@ mod tests {
         assert_eq!(wishes.components.len(), 1);
         assert_eq!(wishes.exclude.len(), 2);
         assert_eq!(wishes.require.len(), 1);
+        assert_eq!(wishes.min_grade, Some(fragment_types::Grade::Argument));
         assert_eq!(wishes.lock, None, "an empty variable counts as unset");
     }
 
@@ -93,6 +97,7 @@ mod tests {
         for (variable, value) in [
             ("FRAGMENT_COMPOSE", OsString::from("never")),
             ("FRAGMENT_COMPONENTS", OsString::from("Bash")),
+            ("FRAGMENT_MIN_GRADE", OsString::from("guess")),
             ("FRAGMENT_LOCK", OsString::from("bash@sha256:1")),
             ("FRAGMENT_EXCLUDE", OsString::from_vec(vec![b'a', 0xff])),
         ] {

@@ -12,7 +12,7 @@ use super::{ControlError, Wishes};
 /// Its path in the image.
 pub const PATH: &str = "/.fragment.yaml";
 
-const KEYS: &str = "compose, components, exclude, require or lock";
+const KEYS: &str = "compose, components, exclude, require, min_grade or lock";
 
 /// The wishes of the image in `root`; `None` when it says nothing.
 ///

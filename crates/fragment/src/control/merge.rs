@@ -6,7 +6,7 @@ use super::Wishes;
 
 /// The policy that follows from `sources`, strongest first.
 ///
-/// - `compose` and `lock` are those of the strongest source that has one.
+/// - `compose`, `min_grade` and `lock` are those of the strongest source that has one.
 /// - The lists are united. Where one source names a component and another excludes it, the stronger one is followed; one
 ///   source that does both contradicts itself, which resolution refuses.
 /// - A `lock` and a `compose: off` say all there is to say: components, capabilities and exclusions of weaker sources do not
@@ -14,10 +14,11 @@ use super::Wishes;
 #[must_use]
 pub fn merge(sources: impl IntoIterator<Item = Wishes>) -> Policy {
     let mut policy = Policy::default();
-    let mut compose = None;
+    let (mut compose, mut min_grade) = (None, None);
     for wishes in sources {
         let is_settled = policy.lock.is_some() || compose == Some(Compose::Off);
         compose = compose.or(wishes.compose);
+        min_grade = min_grade.or(wishes.min_grade);
         if is_settled {
             continue;
         }
@@ -34,12 +35,13 @@ pub fn merge(sources: impl IntoIterator<Item = Wishes>) -> Policy {
         policy.lock = wishes.lock;
     }
     policy.compose = compose.unwrap_or_default();
+    policy.min_grade = min_grade.unwrap_or_default();
     policy
 }
 
 #[cfg(test)]
 mod tests {
-    use fragment_types::{Capability, ComponentName, Digest, Lock};
+    use fragment_types::{Capability, ComponentName, Digest, Grade, Lock};
 
     use super::*;
 
@@ -99,6 +101,21 @@ mod tests {
             let silent = std::iter::once(Wishes::default());
             assert_eq!(merge(silent.chain(sources)).compose, expected);
         }
+    }
+
+    #[test]
+    fn the_strongest_source_that_names_a_grade_is_followed() {
+        let grade = |grade| Wishes {
+            min_grade: Some(grade),
+            ..Wishes::default()
+        };
+        assert_eq!(merge([]).min_grade, Grade::Import);
+        let sources = [
+            components(&["a"]),
+            grade(Grade::Text),
+            grade(Grade::Declared),
+        ];
+        assert_eq!(merge(sources).min_grade, Grade::Text);
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod environment;
 mod error;
 pub mod image;
 mod merge;
+mod place;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -24,10 +25,11 @@ use std::path::Path;
 use fragment_launch::Bundle;
 use fragment_resolve::{Compose, Policy};
 use fragment_sys::root::Root;
-use fragment_types::{Capability, ComponentName, Lock};
+use fragment_types::{Capability, ComponentName, Grade, Lock};
 
 pub use error::ControlError;
 pub use merge::merge;
+pub use place::{Place, Said};
 
 use crate::settings::Settings;
 
@@ -44,6 +46,8 @@ pub struct Wishes {
     pub require: BTreeSet<Capability>,
     /// The components a composition consists of.
     pub lock: Option<Lock>,
+    /// Grade that the evidence of a capability has to have.
+    pub min_grade: Option<Grade>,
 }
 
 /// The policy for a bundle whose composition is asked for with `flags`.
@@ -55,33 +59,57 @@ pub fn of_bundle(
     bundle: &Bundle,
     flags: Wishes,
 ) -> Result<Policy, ControlError> {
-    let annotations = bundle.spec.annotations().as_ref();
-    let mut sources = vec![flags];
-    if let Some(annotations) = annotations {
-        sources.push(annotation::wishes(annotations)?);
-    }
-    if let Some(rootfs) = bundle.rootfs() {
-        sources.extend(of_image(&rootfs)?);
-    }
-    Ok(with_settings(settings, sources))
+    Ok(policy(settings, &said_of_bundle(settings, bundle, flags)?))
 }
 
 /// The policy for a task, which has neither annotations nor a rootfs.
 #[must_use]
 pub fn of_task(settings: &Settings, flags: Wishes) -> Policy {
-    with_settings(settings, vec![flags])
+    policy(settings, &said_of_task(settings, flags))
+}
+
+/// What every place says about a bundle, strongest first.
+///
+/// # Errors
+/// As [`of_bundle`].
+pub fn said_of_bundle(
+    settings: &Settings,
+    bundle: &Bundle,
+    flags: Wishes,
+) -> Result<Vec<Said>, ControlError> {
+    let mut said = vec![Said::by(Place::Flag, flags)];
+    if let Some(annotations) = bundle.spec.annotations().as_ref() {
+        let wishes = annotation::wishes(annotations)?;
+        said.push(Said::by(Place::Annotation, wishes));
+    }
+    if let Some(rootfs) = bundle.rootfs() {
+        let wishes = of_image(&rootfs)?;
+        said.extend(wishes.map(|wishes| Said::by(Place::Image, wishes)));
+    }
+    said.extend(settings.said.iter().cloned());
+    Ok(said)
+}
+
+/// What every place says about a task, strongest first.
+#[must_use]
+pub fn said_of_task(settings: &Settings, flags: Wishes) -> Vec<Said> {
+    let flags = Said::by(Place::Flag, flags);
+    std::iter::once(flags)
+        .chain(settings.said.iter().cloned())
+        .collect()
+}
+
+/// The policy that follows from what all places say, strongest first.
+#[must_use]
+pub fn policy(settings: &Settings, said: &[Said]) -> Policy {
+    Policy {
+        lock_required: settings.lock_required,
+        ..merge(said.iter().map(|one| one.wishes.clone()))
+    }
 }
 
 fn of_image(rootfs: &Path) -> Result<Option<Wishes>, ControlError> {
     image::wishes(&Root::open(rootfs)?)
-}
-
-fn with_settings(settings: &Settings, mut sources: Vec<Wishes>) -> Policy {
-    sources.extend(settings.wishes.iter().cloned());
-    Policy {
-        lock_required: settings.lock_required,
-        ..merge(sources)
-    }
 }
 
 /// The values of `compose`, by name.
@@ -113,6 +141,10 @@ fn wish(
         "require" => {
             items(value, Capability::new, &invalid).map(|require| wishes.require = require)
         }
+        "min_grade" => value
+            .parse()
+            .map(|grade| wishes.min_grade = Some(grade))
+            .map_err(|error| invalid(value, &error)),
         "lock" => value
             .parse()
             .map(|lock| wishes.lock = Some(lock))

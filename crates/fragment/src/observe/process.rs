@@ -121,10 +121,7 @@ pub(crate) fn begin(subject: &Subject) -> Result<Observer, ObserveError> {
                 listeners: Vec::new(),
                 seen_any: false,
             };
-            let sights = match memory() {
-                Ok(file) => file,
-                Err(_) => return 1,
-            };
+            let Ok(sights) = memory() else { return 1 };
             keeper.keep(&sights, subject, &written);
             if keeper.seen_any {
                 finish(&sights, subject, &written);

@@ -1,0 +1,106 @@
+//! Symbols of shared objects that tell what a program does.
+//!
+//! A component's manifest holds which of them each of its libraries imports, so that nobody has to read the library again. What they
+//! imply is for analysis to say (`rules.rs`), which may change its mind without a component being built anew.
+
+/// The symbols, sorted.
+pub const TELLING: &[&str] = &[
+    "__res_query",
+    "__res_search",
+    "accept",
+    "accept4",
+    "bind",
+    "blkid_get_cache",
+    "blkid_new_probe",
+    "blkid_new_probe_from_filename",
+    "connect",
+    "delete_module",
+    "dm_task_create",
+    "execl",
+    "execle",
+    "execlp",
+    "execv",
+    "execve",
+    "execvp",
+    "execvpe",
+    "fexecve",
+    "finit_module",
+    "getaddrinfo",
+    "gethostbyname",
+    "gethostbyname2",
+    "gethostbyname_r",
+    "inet_addr",
+    "inet_aton",
+    "inet_pton",
+    "init_module",
+    "kmod_new",
+    "libusb_control_transfer",
+    "libusb_init",
+    "libusb_init_context",
+    "listen",
+    "pidfd_send_signal",
+    "popen",
+    "posix_spawn",
+    "posix_spawnp",
+    "process_vm_readv",
+    "process_vm_writev",
+    "pthread_sigqueue",
+    "ptrace",
+    "recvfrom",
+    "recvmsg",
+    "res_nquery",
+    "res_nsearch",
+    "res_query",
+    "res_search",
+    "sd_booted",
+    "sd_bus_default_system",
+    "sd_bus_open_system",
+    "sd_event_add_child",
+    "sd_event_add_child_pidfd",
+    "sd_listen_fds",
+    "sd_listen_fds_with_names",
+    "sd_notify",
+    "sd_notifyf",
+    "sd_pid_notify",
+    "sd_watchdog_enabled",
+    "sendmsg",
+    "sendto",
+    "setpgid",
+    "sigqueue",
+    "socket",
+    "system",
+    "tcsetpgrp",
+    "udev_device_new_from_devnum",
+    "udev_device_new_from_subsystem_sysname",
+    "udev_device_new_from_syspath",
+    "udev_enumerate_new",
+    "udev_monitor_new_from_netlink",
+    "udev_new",
+];
+
+/// Those of `imports` that tell something, without their symbol versions.
+pub fn telling<'i>(
+    imports: impl IntoIterator<Item = &'i str>,
+) -> std::collections::BTreeSet<String> {
+    imports
+        .into_iter()
+        .filter(|name| TELLING.binary_search(name).is_ok())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_says_each_symbol_once() {
+        assert!(TELLING.is_sorted_by(|a, b| a < b));
+    }
+
+    #[test]
+    fn only_what_tells_something_is_kept() {
+        let kept = telling(["printf", "socket", "connect", "socket", "sock"]);
+        assert_eq!(kept.into_iter().collect::<Vec<_>>(), ["connect", "socket"]);
+    }
+}
