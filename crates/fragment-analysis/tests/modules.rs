@@ -172,6 +172,7 @@ fn python_packages_are_followed_through_relative_imports() {
     assert_eq!(
         soft(&rootfs, &["python3", "/app/main.py"], &library),
         [
+            "capability `process_execution`",
             "command `git`",
             "python3 module `google.protobuf`",
             "python3 module `lxml`",

@@ -23,7 +23,7 @@ pub(crate) enum Effort {
 
 /// Trees larger than this, in bytes, are no component with a budget of FEATURES.md: level 19 takes ten times as long for a tenth of
 /// their size (g++, 57 MB: minutes for 13.5 MB; at level 12 5 seconds for 15.2 MB).
-const LARGE: u64 = 32 << 20;
+const LARGE: u64 = 48 << 20;
 
 impl Effort {
     /// zstd's level for a tree of `plain` bytes.

@@ -2,6 +2,7 @@
 //!
 //! They need a library: `hack/library` builds one into `target/library`; `FRAGMENT_STORE` names another.
 
+mod add;
 mod base;
 mod cache;
 mod control;

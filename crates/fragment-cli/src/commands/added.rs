@@ -12,15 +12,22 @@ use serde_json::json;
 
 use crate::progress::BuildProgress;
 
+/// Where packages are added from and installed.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Place {
+    /// Directory of recipes, for packages that are added: what they claim is theirs
+    #[arg(long, value_name = "DIR", default_value = "library")]
+    recipes: PathBuf,
+    /// Working directory for them: the clean root, packages, installed layers
+    #[arg(long, value_name = "DIR", default_value = "/var/cache/fragment")]
+    work: PathBuf,
+}
+
 /// Arguments of `fragment library add`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Add {
-    /// Directory of recipes: what they claim is theirs
-    #[arg(long, value_name = "DIR", default_value = "library")]
-    recipes: PathBuf,
-    /// Working directory: the clean root, packages, installed layers
-    #[arg(long, value_name = "DIR", default_value = "/var/cache/fragment")]
-    work: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// Components worked on at a time
     #[arg(long, value_name = "N", default_value_t = 2)]
     jobs: usize,
@@ -46,13 +53,13 @@ pub(crate) struct Add {
 /// Adds packages; what cannot be added is named, and the rest is there.
 pub(crate) fn add(settings: &Settings, arguments: &Add) -> anyhow::Result<ExitCode> {
     let packages = wanted(arguments)?;
-    let recipes = recipes(&arguments.recipes)?;
+    let recipes = recipes(&arguments.place.recipes)?;
     let options = AddOptions {
-        output: arguments.work.join("added"),
+        output: arguments.place.work.join("added"),
         jobs: arguments.jobs,
         refresh: arguments.refresh,
     };
-    let mut adder = Adder::new(recipes, &arguments.work.join("roots"), options)?;
+    let mut adder = Adder::new(recipes, &arguments.place.work.join("roots"), options)?;
     let store = Store::open_or_create(&settings.store)?;
     Library::sweep_leases(&store)?;
     let progress = BuildProgress::new(arguments.quiet || arguments.json);
@@ -89,6 +96,24 @@ pub(crate) fn add(settings: &Settings, arguments: &Add) -> anyhow::Result<ExitCo
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
+}
+
+/// Adds one package without a word.
+pub(crate) fn add_one(settings: &Settings, place: &Place, package: &str) -> anyhow::Result<()> {
+    let arguments = Add {
+        place: place.clone(),
+        jobs: 2,
+        refresh: false,
+        file: Vec::new(),
+        dry_run: false,
+        json: false,
+        quiet: true,
+        packages: vec![package.to_owned()],
+    };
+    if add(settings, &arguments)? != ExitCode::SUCCESS {
+        bail!("it could not be added");
+    }
+    Ok(())
 }
 
 /// The packages named in arguments and files.

@@ -15,16 +15,20 @@ use std::process::ExitCode;
 use fragment::runner::RunError;
 use fragment::{PlanError, PlanErrorKind, RuntimeError};
 
-/// What a shell would exit with: 127 for a command that does not exist, 126 for one that cannot be executed, else 1.
-pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let kind = error.chain().find_map(|cause| {
+/// What kind of error a plan ended with, if it was one.
+pub(crate) fn kind(error: &anyhow::Error) -> Option<PlanErrorKind> {
+    error.chain().find_map(|cause| {
         let runtime = cause.downcast_ref::<RuntimeError>().map(RuntimeError::kind);
         let run = || cause.downcast_ref::<RunError>().map(RunError::kind);
         runtime
             .or_else(run)
             .or_else(|| cause.downcast_ref::<PlanError>().map(PlanError::kind))
-    });
-    match kind {
+    })
+}
+
+/// What a shell would exit with: 127 for a command that does not exist, 126 for one that cannot be executed, else 1.
+pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
+    match kind(error) {
         Some(PlanErrorKind::NotFound) => ExitCode::from(127),
         Some(PlanErrorKind::NotExecutable) => ExitCode::from(126),
         Some(PlanErrorKind::Other) | None => ExitCode::FAILURE,

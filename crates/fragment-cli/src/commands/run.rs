@@ -9,6 +9,7 @@ use fragment::observe::Request;
 use fragment::task::{Network, Priority};
 use fragment::{Settings, Task, Wishes, runner};
 
+use super::added::{self, Place};
 use super::plan::Choice;
 
 /// Arguments of `fragment run`.
@@ -37,6 +38,11 @@ pub(crate) struct Arguments {
     observe_json: Option<PathBuf>,
     #[command(flatten)]
     choice: Choice,
+    /// Add the package that has the command to the library first, where no component has it
+    #[arg(long)]
+    add: bool,
+    #[command(flatten)]
+    place: Place,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -65,6 +71,8 @@ fn time(text: &str) -> Result<Duration, String> {
 
 /// Runs the command and exits as it does.
 pub(crate) fn run(settings: &Settings, arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let (command, add) = (arguments.command[0].clone(), arguments.add);
+    let place = arguments.place.clone();
     let request = request(arguments.observe_json.as_deref(), &arguments.command[0]);
     let mut task = Task::new(arguments.command)?
         .priority(arguments.priority)
@@ -79,14 +87,43 @@ pub(crate) fn run(settings: &Settings, arguments: Arguments) -> anyhow::Result<E
         task = task.timeout(timeout);
     }
     let wishes = arguments.choice.wishes();
-    let code = if arguments.observe || arguments.observe_json.is_some() {
-        observe(settings, &task, wishes, request)?
-    } else {
-        runner::run(settings, &task, wishes)?
+    let watched = arguments.observe || arguments.observe_json.is_some();
+    let start = || match watched {
+        true => observe(settings, &task, wishes.clone(), request.clone()),
+        false => runner::run(settings, &task, wishes.clone()).map_err(anyhow::Error::from),
+    };
+    let code = match start() {
+        Err(error) if is_unknown(&error, &command) => {
+            let Some(package) = package_of(&command) else {
+                return Err(error);
+            };
+            if !add {
+                return Err(error.context(format!(
+                    "package {package} of the archive has `{command}`: add it with `fragment library add {package}`, or run this with --add"
+                )));
+            }
+            eprintln!("fragment: adding package {package} to the library");
+            added::add_one(settings, &place, &package)
+                .with_context(|| format!("add package {package}"))?;
+            start()?
+        }
+        other => other?,
     };
     Ok(ExitCode::from(
         u8::try_from(code).context("the command's exit code")?,
     ))
+}
+
+/// Whether it is a command, and not a path, that nobody has.
+fn is_unknown(error: &anyhow::Error, command: &str) -> bool {
+    let kind = super::kind(error);
+    kind == Some(fragment::PlanErrorKind::NotFound) && !command.contains('/')
+}
+
+/// The likeliest package of the archive; none where there is no apt to ask.
+fn package_of(command: &str) -> Option<String> {
+    let providers = fragment_build::providers_of(command).ok()?;
+    providers.into_iter().next().map(|one| one.package)
 }
 
 /// Where the report goes: the file named, and the proposal beside it; else the proposal alone, here.
