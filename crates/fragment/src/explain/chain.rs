@@ -86,6 +86,9 @@ fn explain_layer(
                     if let Need::Soname(needed) = &requirement.need {
                         steps.extend(newest(&needed.versions));
                     }
+                } else {
+                    // by a flag, an annotation or the configuration: no need of the entrypoint
+                    steps.push("asked for".to_owned());
                 }
                 steps.push(named);
             }
