@@ -8,15 +8,7 @@
 mod support;
 
 use fragment_types::manifest::PathKind;
-use support::{Library, Rootfs, gcc, library, missing, task};
-
-fn soft(rootfs: &Rootfs, argv: &[&str], library: &Library) -> Vec<String> {
-    let analysis = rootfs.analyse_with(&task(argv, &[]), library).unwrap();
-    missing(&analysis)
-        .into_iter()
-        .filter_map(|label| label.strip_prefix("soft ").map(str::to_owned))
-        .collect()
-}
+use support::{Library, Rootfs, gcc, library, missing, soft, task};
 
 fn directory(mut library: Library, component: &str, path: &str) -> Library {
     let component = library.index(component);

@@ -7,16 +7,7 @@
 
 mod support;
 
-use support::{Library, Rootfs, library, missing, task};
-
-/// Soft requirements that the bundle lacks.
-fn soft(rootfs: &Rootfs, argv: &[&str], library: &Library) -> Vec<String> {
-    let analysis = rootfs.analyse_with(&task(argv, &[]), library).unwrap();
-    missing(&analysis)
-        .into_iter()
-        .filter_map(|label| label.strip_prefix("soft ").map(str::to_owned))
-        .collect()
-}
+use support::{Rootfs, library, missing, soft, task};
 
 #[test]
 fn perl_modules_beside_the_script_are_followed() {

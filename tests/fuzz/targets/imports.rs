@@ -4,22 +4,11 @@
 use fragment_analysis::imports;
 use fragment_analysis::words::interpreter::Language;
 
-const LANGUAGES: [Language; 8] = [
-    Language::Python,
-    Language::Perl,
-    Language::Ruby,
-    Language::Node,
-    Language::Php,
-    Language::Lua,
-    Language::Tcl,
-    Language::R,
-];
-
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Some((first, rest)) = bytes.split_first() else {
         return;
     };
-    let language = LANGUAGES[usize::from(*first) % LANGUAGES.len()];
+    let language = Language::WITH_IMPORTS[usize::from(*first) % Language::WITH_IMPORTS.len()];
     let found = imports::read(language, &String::from_utf8_lossy(rest));
     assert!(found.len() <= imports::MAX_IMPORTS);
 });

@@ -234,20 +234,9 @@ fn python() {
     );
 }
 
-const LANGUAGES: [Language; 8] = [
-    Language::Python,
-    Language::Perl,
-    Language::Ruby,
-    Language::Node,
-    Language::Php,
-    Language::Lua,
-    Language::Tcl,
-    Language::R,
-];
-
 #[test]
 fn long_texts_are_bounded() {
-    for language in LANGUAGES {
+    for language in Language::WITH_IMPORTS {
         for piece in [
             "use A::B; ",
             "require 'x'\n",
@@ -277,7 +266,7 @@ proptest! {
         text in any::<String>(),
         like in "[useqwrimpotlib '\"`\\\\#(){}\\[\\]$@=:;./*\n-]{0,200}",
     ) {
-        for language in LANGUAGES {
+        for language in Language::WITH_IMPORTS {
             prop_assert!(read(language, &text).len() <= MAX_IMPORTS);
             prop_assert!(read(language, &like).len() <= MAX_IMPORTS);
         }

@@ -26,6 +26,20 @@ pub enum Language {
 }
 
 impl Language {
+    /// The languages whose texts name what they import.
+    pub const WITH_IMPORTS: [Self; 8] = [
+        Self::Python,
+        Self::Perl,
+        Self::Ruby,
+        Self::Node,
+        Self::Php,
+        Self::Lua,
+        Self::Tcl,
+        Self::R,
+    ];
+}
+
+impl Language {
     /// Its name in [`Need::Module`](fragment_types::Need::Module).
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -415,3 +415,12 @@ pub fn gcc(directory: &Path, output: &str, source: &str, flags: &[&str]) -> Path
     std::fs::remove_file(input).unwrap();
     output
 }
+
+/// Soft requirements that the bundle lacks.
+pub fn soft(rootfs: &Rootfs, argv: &[&str], library: &Library) -> Vec<String> {
+    let analysis = rootfs.analyse_with(&task(argv, &[]), library).unwrap();
+    missing(&analysis)
+        .into_iter()
+        .filter_map(|label| label.strip_prefix("soft ").map(str::to_owned))
+        .collect()
+}
