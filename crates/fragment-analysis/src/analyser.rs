@@ -125,6 +125,10 @@ pub(crate) struct Analyser<'a> {
     pub(crate) hashed: u64,
     /// Constants of ELF files that were looked up in the library.
     pub(crate) constants_asked: usize,
+    /// The variable that names the locale `C.UTF-8`.
+    pub(crate) built_locale: Option<Context>,
+    /// Whether a program of the bundle imports what sets locales.
+    pub(crate) sets_locale: bool,
     probes: Cell<usize>,
     /// Names of shared objects in directories of modules.
     pub(crate) natives: BTreeMap<String, Rc<Vec<String>>>,
@@ -152,6 +156,8 @@ impl<'a> Analyser<'a> {
             soft_bytes: 0,
             hashed: 0,
             constants_asked: 0,
+            built_locale: None,
+            sets_locale: false,
             probes: Cell::new(MAX_PROBES),
             natives: BTreeMap::new(),
             names: BTreeSet::new(),

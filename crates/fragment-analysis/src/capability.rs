@@ -63,19 +63,6 @@ impl Analyser<'_> {
     }
 }
 
-/// Most bytes of a program that are looked through for strings.
-pub(crate) const MAX_TEXTS: usize = 512 << 10;
-
-/// The strings of a program that a rule could know: printable, ended by NUL as C has them.
-pub(crate) fn texts(bytes: &[u8]) -> impl Iterator<Item = &str> {
-    const LENGTHS: std::ops::RangeInclusive<usize> = 6..=200;
-    bytes
-        .split(|byte| *byte == 0)
-        .filter(|text| LENGTHS.contains(&text.len()))
-        .filter(|text| text.iter().all(|byte| matches!(byte, b' '..=b'~')))
-        .filter_map(|text| std::str::from_utf8(text).ok())
-}
-
 /// A string for an evidence: what follows `://` may hold names and passwords.
 fn shown(text: &str) -> String {
     const MAX: usize = 80;
@@ -168,15 +155,6 @@ pub fn library_imports(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn strings_end_with_a_nul_and_are_printable() {
-        let bytes =
-            b"\x7fELF\0\0https://example.org/x\0short\0/dev/sda1\0\x01/dev/sdb1\0unfinished";
-        let found: Vec<&str> = texts(bytes).collect();
-        assert_eq!(found, ["https://example.org/x", "/dev/sda1", "unfinished"]);
-        assert_eq!(texts(&[b'a'; 4096]).count(), 0, "too long to be one");
-    }
 
     #[test]
     fn what_follows_a_scheme_is_not_shown() {

@@ -41,6 +41,8 @@ impl Analyser<'_> {
         }
         let soft = context.soft();
         self.purpose(words, &soft);
+        self.pkg_config(words, &soft)?;
+        self.linked(words, &soft)?;
         self.arguments(words, &soft)?;
         self.text_of(words, input, &soft)?;
         // `LD_LIBRARY_PATH=… prog`: what the program will find is not what was looked up here.
@@ -129,13 +131,14 @@ impl Analyser<'_> {
             let context = context.with(word_kind(first), &first.source, shown(&first.text));
             self.path_implies(&first.text, &context);
         }
+        let step = context.with(word_kind(first), &first.source, shown(name));
+        self.database(words, &step);
         let argument = words.get(1).map_or("", |word| word.text.as_str());
         for rule in rules::COMMANDS {
             if rule.names.contains(&name)
                 && (rule.first_arguments.is_empty() || rule.first_arguments.contains(&argument))
             {
-                let context = context.with(word_kind(first), &first.source, shown(name));
-                self.need_capabilities(rule.capabilities, &context);
+                self.need_capabilities(rule.capabilities, &step);
             }
         }
     }
@@ -366,7 +369,7 @@ fn listens(option: &str, value: &str) -> bool {
 }
 
 /// Kind of evidence that a word is: of the command line, or of a script.
-fn word_kind(word: &Word) -> EvidenceKind {
+pub(crate) fn word_kind(word: &Word) -> EvidenceKind {
     if word.source.starts_with("argv[") {
         EvidenceKind::Argument
     } else {

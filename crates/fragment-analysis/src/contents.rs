@@ -28,11 +28,12 @@ const MAX_LINKED: usize = 128;
 const MAX_DEPTH: usize = 3;
 
 impl Analyser<'_> {
-    /// Reads what is in a file; `speaks` tells whether its constants say something about the application.
+    /// Reads what is in a file. Its constants say something about the application where `imports` are known, the symbols that
+    /// the file imports.
     pub(crate) fn contents(
         &mut self,
         file: &OwnFile,
-        speaks: bool,
+        imports: Option<&BTreeSet<String>>,
         context: &Context,
     ) -> Result<(), AnalysisError> {
         let path = &file.found.path;
@@ -42,12 +43,14 @@ impl Analyser<'_> {
         };
         let opened = FileSource::new(self.root.open_file(path)?);
         let source = opened.map_err(|error| wrong(elf::ElfError::Read(error)))?;
-        let contents = elf::contents(&source, speaks, MAX_CONSTANTS).map_err(wrong)?;
+        let contents = elf::contents(&source, imports.is_some(), MAX_CONSTANTS).map_err(wrong)?;
         for wish in &contents.loads {
             self.loaded_later(wish, contents.machine, path, context)?;
         }
         self.go_functions(&contents.go_functions, path, context);
-        self.constants(&contents.constants, contents.machine, path, context)
+        let sets_zone =
+            imports.is_some_and(|imports| rules::all_of(rules::SETS_ZONE, imports).is_some());
+        self.constants(&contents, sets_zone, path, context)
     }
 
     /// A note says which shared objects are loaded when they are there (the ELF dlopen metadata of systemd): the first of each
@@ -83,15 +86,16 @@ impl Analyser<'_> {
 
     fn constants(
         &mut self,
-        bytes: &[u8],
-        machine: Machine,
+        contents: &elf::Contents,
+        sets_zone: bool,
         path: &str,
         context: &Context,
     ) -> Result<(), AnalysisError> {
-        let context = context.soft();
-        for text in constants(bytes) {
+        let (context, machine) = (context.soft(), contents.machine);
+        for text in texts(&contents.constants) {
+            self.text_implies(text, path, &context);
             if self.constants_asked >= MAX_LOOKUPS {
-                return Ok(());
+                continue;
             }
             if is_soname(text) {
                 self.constants_asked += 1;
@@ -108,6 +112,12 @@ impl Analyser<'_> {
                 self.constants_asked += 1;
                 if self.is_particular(text)? {
                     self.need_path(text, &context.with(KIND, path, text));
+                }
+            } else if sets_zone && let Some(zone) = zone(text) {
+                self.constants_asked += 1;
+                let file = format!("{}/{zone}", rules::ZONEINFO);
+                if self.in_library(&file)?.is_some() {
+                    self.need_path(&file, &context.with(KIND, path, text));
                 }
             }
         }
@@ -138,7 +148,7 @@ impl Analyser<'_> {
         if names.is_empty() {
             return;
         }
-        let names: BTreeSet<&str> = constants(names).collect();
+        let names: BTreeSet<&str> = texts(names).collect();
         for rule in rules::GO_FUNCTIONS {
             if let Some(name) = rule.names.iter().find(|name| names.contains(**name)) {
                 let step = context.with(EvidenceKind::Symbol, path, *name);
@@ -200,13 +210,27 @@ impl Analyser<'_> {
     }
 }
 
-/// Texts that end with a NUL.
-fn constants(bytes: &[u8]) -> impl Iterator<Item = &str> {
+/// Printable texts that end with a NUL, as C has them.
+fn texts(bytes: &[u8]) -> impl Iterator<Item = &str> {
     let short = |piece: &&[u8]| (4..=MAX_CONSTANT).contains(&piece.len());
+    let plain = |piece: &&[u8]| piece.iter().all(|byte| matches!(byte, b' '..=b'~'));
     bytes
         .split(|byte| *byte == 0)
         .filter(short)
+        .filter(plain)
         .filter_map(|piece| std::str::from_utf8(piece).ok())
+}
+
+/// The name of a time zone, `Area/City`, alone or as a value of TZ (tzset(3)).
+fn zone(text: &str) -> Option<&str> {
+    let name = text.strip_prefix("TZ=").unwrap_or(text);
+    let name = name.strip_prefix(':').unwrap_or(name);
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '+');
+    let is_zone = name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.contains('/')
+        && !name.ends_with('/')
+        && name.chars().all(plain);
+    is_zone.then_some(name)
 }
 
 /// `libssl.so.3`; what ends in `.so` alone is for those who build.
@@ -235,6 +259,31 @@ fn is_path(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_end_with_a_nul_and_are_printable() {
+        let bytes = b"\x7fELF\0\0https://example.org/x\0abc\0/dev/sda1\0\x01/dev/sdb1\0last";
+        let found: Vec<&str> = texts(bytes).collect();
+        assert_eq!(found, ["https://example.org/x", "/dev/sda1", "last"]);
+        assert_eq!(texts(&[b'a'; 4096]).count(), 0, "too long to be one");
+    }
+
+    #[test]
+    fn time_zones_are_areas_and_cities() {
+        for (text, expected) in [
+            ("Europe/Berlin", Some("Europe/Berlin")),
+            (
+                "TZ=:America/Argentina/Buenos_Aires",
+                Some("America/Argentina/Buenos_Aires"),
+            ),
+            ("UTC", None),
+            ("text/html", None),
+            ("/Europe/Berlin", None),
+            ("Either/or else", None),
+        ] {
+            assert_eq!(zone(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn names_and_paths_are_told_from_other_texts() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fragment_types::EvidenceKind;
+use fragment_types::{ComponentIndex, EvidenceKind, Need};
 
 use crate::address::{self, Address};
 use crate::analyser::{Analyser, Context};
@@ -11,6 +11,8 @@ use crate::rules;
 
 /// Most variables that are looked at.
 const MAX_VARIABLES: usize = 4096;
+/// Where the C library looks for locales.
+const LOCALES: &str = "/usr/lib/locale";
 
 impl Analyser<'_> {
     /// Reads the environment of the entrypoint.
@@ -60,12 +62,15 @@ impl Analyser<'_> {
 
     /// The data of a locale (setlocale(3)): a directory of its own, or the archive of them all.
     fn locale(&mut self, value: &str, context: &Context) -> Result<(), AnalysisError> {
-        const DIRECTORY: &str = "/usr/lib/locale";
         let Some(name) = locale_directory(value) else {
             return Ok(());
         };
-        let own = format!("{DIRECTORY}/{name}");
-        let archive = format!("{DIRECTORY}/locale-archive");
+        if name == "C.utf8" {
+            self.built_locale = Some(context.clone());
+            return Ok(());
+        }
+        let own = format!("{LOCALES}/{name}");
+        let archive = format!("{LOCALES}/locale-archive");
         let has = |path: &str| matches!(self.root.lookup(path), Ok(Some(_)));
         let own_is_missing = !has(&own) && self.in_library(&own)?.is_none();
         if own_is_missing && (has(&archive) || self.in_library(&archive)?.is_some()) {
@@ -74,6 +79,66 @@ impl Analyser<'_> {
             self.need_path(&own, context);
         }
         Ok(())
+    }
+
+    /// The data of `C.UTF-8`, which the environment of nearly every container names and few programs ask for: one of the bundle
+    /// that sets its locale, or a command of a component other than core's.
+    pub(crate) fn built_locale(&mut self) -> Result<(), AnalysisError> {
+        let Some(context) = self.built_locale.take() else {
+            return Ok(());
+        };
+        let path = format!("{LOCALES}/C.utf8/LC_CTYPE");
+        if self.in_library(&path)?.is_none() {
+            return Ok(());
+        }
+        let mut asked = self.sets_locale;
+        let wanted = self.ledger.requirements().iter();
+        let commands: Vec<Need> = wanted
+            .filter(|one| one.is_missing())
+            .map(|one| one.need.clone())
+            .collect();
+        for need in commands {
+            if asked {
+                break;
+            }
+            asked = match &need {
+                Need::Command { name } => {
+                    let providers = self.library.providing_command(name)?;
+                    self.is_beyond_core(providers.iter().map(|one| one.component))?
+                }
+                Need::Component { name } => {
+                    let named = self.library.named(name.as_str())?;
+                    self.is_beyond_core(named.into_iter())?
+                }
+                Need::Path { path } => match self.in_library(path)? {
+                    Some(path)
+                        if path.starts_with("/usr/bin/") || path.starts_with("/usr/sbin/") =>
+                    {
+                        let providers = self.library.providing_path(&path)?;
+                        self.is_beyond_core(providers.iter().map(|one| one.component))?
+                    }
+                    _ => false,
+                },
+                _ => false,
+            };
+        }
+        if asked {
+            self.need_path(&path, &context);
+        }
+        Ok(())
+    }
+
+    /// Whether components have it and core is none of them.
+    fn is_beyond_core(
+        &self,
+        mut components: impl Iterator<Item = ComponentIndex>,
+    ) -> Result<bool, AnalysisError> {
+        let mut any = false;
+        let core = components.try_fold(false, |core, one| {
+            any = true;
+            Ok::<_, AnalysisError>(core || self.is_core(one)?)
+        })?;
+        Ok(any && !core)
     }
 
     /// The file of a time zone (tzset(3)). A value that is a rule (`CET-1CEST`) needs none unless there is a file of that
@@ -123,11 +188,11 @@ fn locale_directory(value: &str) -> Option<String> {
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '@' | '-'))
     };
-    if matches!(name, "C" | "POSIX") || !plain(name) {
+    if !plain(name) {
         return None;
     }
     let Some(codeset) = codeset else {
-        return Some(name.to_owned());
+        return (!matches!(name, "C" | "POSIX")).then(|| name.to_owned());
     };
     let (codeset, modifier) = match codeset.split_once('@') {
         Some((codeset, modifier)) => (codeset, format!("@{modifier}")),
@@ -154,8 +219,8 @@ mod tests {
         for (value, expected) in [
             ("C", None),
             ("POSIX", None),
-            ("C.UTF-8", None),
-            ("C.utf8", None),
+            ("C.UTF-8", Some("C.utf8")),
+            ("C.utf8", Some("C.utf8")),
             ("de_DE.UTF-8", Some("de_DE.utf8")),
             ("de_DE.ISO-8859-15@euro", Some("de_DE.iso885915@euro")),
             ("en_US", Some("en_US")),

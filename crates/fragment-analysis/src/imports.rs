@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use crate::python;
 use crate::words::interpreter::Language;
 
+mod c;
 mod calls;
 mod lua;
 mod node;
@@ -54,7 +55,7 @@ pub fn read(language: Language, text: &str) -> BTreeSet<Import> {
     let mut out = BTreeSet::new();
     let tokens = match language {
         Language::Shell => return out,
-        Language::Tcl => Vec::new(),
+        Language::C | Language::Tcl => Vec::new(),
         _ => token::tokens(language, text),
     };
     let mut add = |import: Import| {
@@ -82,6 +83,7 @@ pub fn read(language: Language, text: &str) -> BTreeSet<Import> {
         Language::Lua => lua::imports(&tokens, &mut add),
         Language::R => r::imports(&tokens, &mut add),
         Language::Tcl => tcl::imports(text, &mut add),
+        Language::C => c::imports(text, &mut add),
         Language::Shell => {}
     }
     calls::imports(language, &tokens, &mut add);

@@ -68,6 +68,11 @@ impl Ledger {
         is_thin(&self.requirements)
     }
 
+    /// What was found so far.
+    pub(crate) fn requirements(&self) -> &[Requirement] {
+        &self.requirements
+    }
+
     pub(crate) fn into_requirements(self) -> Vec<Requirement> {
         self.requirements
     }

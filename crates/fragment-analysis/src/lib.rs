@@ -10,7 +10,7 @@
 //! | [`shebang`] | `#!` lines, as the kernel reads them |
 //! | [`env_command`] | command lines of env(1), `-S` included |
 //! | [`words`] | command lines and shell texts: which commands they name |
-//! | [`imports`] | texts of Python, Perl, Ruby, JavaScript, PHP, Lua, Tcl and R: what they load and run |
+//! | [`imports`] | texts of Python, Perl, Ruby, JavaScript, PHP, Lua, Tcl, R and C: what they load and run |
 //! | [`python`] | imports of Python texts |
 //! | [`address`] | words that are network addresses |
 //!
@@ -24,14 +24,16 @@
 //! # What is an error
 //!
 //! What no component can mend, because components lie below the bundle: an entry that is not executable, a damaged ELF file,
-//! a script with CR LF line ends, cyclic links, a library of the bundle that lacks a symbol version
+//! an interpreter of `#!` whose name ends in a carriage return, cyclic links, a library of the bundle that lacks a symbol version
 //! ([`AnalysisError::SymbolVersion`]). Of something soft such a thing is only a warning.
 
 mod analyser;
 mod applets;
 mod capability;
 mod command_line;
+mod compiler;
 mod contents;
+mod conversions;
 mod entry;
 mod environment;
 mod error;
@@ -40,8 +42,11 @@ mod libraries;
 mod loader;
 mod merged;
 mod modules;
+mod name_service;
 mod owner;
 mod packages;
+mod pam;
+mod pkg_config;
 mod places;
 mod program;
 mod rules;
@@ -101,6 +106,9 @@ pub fn analyse(
     analyser.environment(&context)?;
     if analyser.ledger.is_thin() {
         analyser.own_files()?;
+        analyser.conversions()?;
+        analyser.pam()?;
+        analyser.built_locale()?;
         if entry.in_bundle {
             analyser.dangling_links(&entry.path, &context)?;
         }

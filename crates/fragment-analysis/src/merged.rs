@@ -1,6 +1,6 @@
 //! The check of a composition: will the files of the bundle, which lie on top, do for the components below them?
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use fragment_sys::root::{Kind, Root};
 use fragment_types::catalogue::SonameProvider;
@@ -82,13 +82,14 @@ pub fn check_merged(
     task: &Task,
 ) -> Result<(), MergedError> {
     let mut mismatches = Vec::new();
+    let mut winners = Winners::new(root, library, chosen, task);
     for index in chosen {
         let summary = library.component(*index)?;
         for need in &summary.needs {
             if need.machine == Machine::Other {
                 continue;
             }
-            let Some(path) = winner(root, library, chosen, task, need)? else {
+            let Some(path) = winners.of(&need.soname, need.machine)? else {
                 continue;
             };
             if let Some(problem) = problem(root, &path, need) {
@@ -101,7 +102,7 @@ pub fn check_merged(
             }
         }
     }
-    mismatches.extend(mixed_libc(root, library, chosen, task)?);
+    mismatches.extend(mixed_libc(&mut winners)?);
     mismatches.sort_by(|a, b| (&a.component, &a.soname).cmp(&(&b.component, &b.soname)));
     if mismatches.is_empty() {
         Ok(())
@@ -116,19 +117,10 @@ const LIBC: &str = "libc.so.6";
 
 /// A bundle that holds one of loader and libc, where a component of another release supplies the other. Symbol versions do not
 /// show it (`GLIBC_PRIVATE` is in every release), but the set of versions that either defines names the release.
-fn mixed_libc(
-    root: &Root,
-    library: &dyn Catalogue,
-    chosen: &[ComponentIndex],
-    task: &Task,
-) -> Result<Option<MergedMismatch>, CatalogueError> {
+fn mixed_libc(winners: &mut Winners<'_>) -> Result<Option<MergedMismatch>, CatalogueError> {
     let machine = Machine::X86_64;
-    let need = NeededSoname {
-        soname: LIBC.to_owned(),
-        machine,
-        versions: BTreeSet::new(),
-    };
-    let libc = winner(root, library, chosen, task, &need)?;
+    let libc = winners.of(LIBC, machine)?;
+    let (root, library) = (winners.root, winners.library);
     let paths = [LOADER.1, "/usr/lib64/ld-linux-x86-64.so.2"];
     let loader = paths
         .iter()
@@ -144,7 +136,9 @@ fn mixed_libc(
     };
     let providers = library.providing_soname(soname)?;
     let same_role = |provider: &&SonameProvider| {
-        chosen.contains(&provider.component) && provider.machine == machine && provider.public
+        winners.chosen.contains(&provider.component)
+            && provider.machine == machine
+            && provider.public
     };
     let Some(provider) = providers.iter().find(same_role) else {
         return Ok(None);
@@ -160,46 +154,89 @@ fn mixed_libc(
     }))
 }
 
-/// The bundle's file that the loader takes for a soname, if it is the bundle's.
-fn winner(
-    root: &Root,
-    library: &dyn Catalogue,
-    chosen: &[ComponentIndex],
-    task: &Task,
-    need: &NeededSoname,
-) -> Result<Option<String>, CatalogueError> {
-    // The loader is a component's, which knows no /lib64; LD_LIBRARY_PATH goes before everything.
-    let loader = Loader::new(root, task, "", false, need.machine);
-    let mut providers = None;
-    for directory in loader.public_directories() {
-        let path = format!("{directory}/{}", need.soname);
-        let merged = merged_usr(&path);
-        // Where the bundle has no /lib, core's link makes it /usr/lib in the composed root.
-        for path in [path.as_str(), merged.as_ref()] {
-            if let Ok(Some(found)) = root.lookup(path)
-                && found.kind == Kind::File
-                && parsed(root, &found.path).map_or(true, |elf| elf.machine == need.machine)
-            {
-                return Ok(Some(found.path));
-            }
-        }
-        let providers = match &mut providers {
-            Some(providers) => providers,
-            none => none.insert(library.providing_soname(&need.soname)?),
-        };
-        if providers.iter().any(|provider| {
-            let directory = provider
-                .path
-                .rsplit_once('/')
-                .map(|(directory, _)| directory);
-            chosen.contains(&provider.component)
-                && provider.machine == need.machine
-                && directory == merged.rsplit_once('/').map(|(directory, _)| directory)
-        }) {
-            return Ok(None);
+/// The files of the bundle that the loader takes for sonames. Hundreds of components need the same few: each is looked for once.
+struct Winners<'a> {
+    root: &'a Root,
+    library: &'a dyn Catalogue,
+    chosen: BTreeSet<ComponentIndex>,
+    task: &'a Task,
+    /// Where the loader looks, by machine.
+    directories: HashMap<Machine, Vec<String>>,
+    known: HashMap<(String, Machine), Option<String>>,
+}
+
+impl<'a> Winners<'a> {
+    fn new(
+        root: &'a Root,
+        library: &'a dyn Catalogue,
+        chosen: &[ComponentIndex],
+        task: &'a Task,
+    ) -> Self {
+        Self {
+            root,
+            library,
+            chosen: chosen.iter().copied().collect(),
+            task,
+            directories: HashMap::new(),
+            known: HashMap::new(),
         }
     }
-    Ok(None)
+
+    /// The bundle's file, if the loader takes that.
+    fn of(&mut self, soname: &str, machine: Machine) -> Result<Option<String>, CatalogueError> {
+        let key = (soname.to_owned(), machine);
+        if let Some(known) = self.known.get(&key) {
+            return Ok(known.clone());
+        }
+        let (root, task) = (self.root, self.task);
+        // The loader is a component's, which knows no /lib64; LD_LIBRARY_PATH goes before everything.
+        let directories = self
+            .directories
+            .entry(machine)
+            .or_insert_with(|| Loader::new(root, task, "", false, machine).public_directories())
+            .clone();
+        let found = self.find(soname, machine, &directories)?;
+        self.known.insert(key, found.clone());
+        Ok(found)
+    }
+
+    fn find(
+        &self,
+        soname: &str,
+        machine: Machine,
+        directories: &[String],
+    ) -> Result<Option<String>, CatalogueError> {
+        let mut providers = None;
+        for directory in directories {
+            let path = format!("{directory}/{soname}");
+            let merged = merged_usr(&path);
+            // Where the bundle has no /lib, core's link makes it /usr/lib in the composed root.
+            for path in [path.as_str(), merged.as_ref()] {
+                if let Ok(Some(found)) = self.root.lookup(path)
+                    && found.kind == Kind::File
+                    && parsed(self.root, &found.path).map_or(true, |elf| elf.machine == machine)
+                {
+                    return Ok(Some(found.path));
+                }
+            }
+            let providers = match &mut providers {
+                Some(providers) => providers,
+                none => none.insert(self.library.providing_soname(soname)?),
+            };
+            if providers.iter().any(|provider| {
+                let directory = provider
+                    .path
+                    .rsplit_once('/')
+                    .map(|(directory, _)| directory);
+                self.chosen.contains(&provider.component)
+                    && provider.machine == machine
+                    && directory == merged.rsplit_once('/').map(|(directory, _)| directory)
+            }) {
+                return Ok(None);
+            }
+        }
+        Ok(None)
+    }
 }
 
 fn problem(root: &Root, path: &str, need: &NeededSoname) -> Option<MergedProblem> {

@@ -127,6 +127,9 @@ impl Analyser<'_> {
         if language == Language::Node {
             return self.node_module(name, source, &step);
         }
+        if language == Language::C {
+            return self.header(name, &step);
+        }
         if language == Language::Python && name.starts_with('.') {
             return self.relative_module(name, source, &step);
         }
@@ -370,6 +373,9 @@ impl Analyser<'_> {
         }
         if path.starts_with('/') {
             self.need_path(path, &step.soft());
+        } else if language == Language::C {
+            // `"x.h"` is looked for as `<x.h>` is where it does not stand beside the text.
+            return self.header(path, &step);
         } else if language == Language::Php && !path.starts_with('.') && path.ends_with(".php") {
             self.need_module("php", path, None, &step);
         }

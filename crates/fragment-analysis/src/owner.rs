@@ -1,5 +1,6 @@
 //! Files of the bundle that the library knows, and what the imports of those that it does not know imply.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 
 use fragment_types::digest::Digest;
@@ -9,7 +10,6 @@ use fragment_types::{EvidenceKind, Need, Strength};
 use sha2::{Digest as _, Sha256};
 
 use crate::analyser::{Analyser, Context, OwnFile};
-use crate::capability;
 use crate::elf::{self, FileSource};
 use crate::error::AnalysisError;
 use crate::rules;
@@ -36,12 +36,15 @@ impl Analyser<'_> {
             let known = self.owner(&file, &context)?;
             let name = file_name(&file.found.path);
             let speaks = !known && file.speaks && self.library.providing_command(name)?.is_empty();
+            let mut imports = BTreeSet::new();
             if speaks {
                 let result = self.symbols(&file, &context);
-                self.tolerate(&context, result)?;
+                imports = self.tolerate(&context, result)?.unwrap_or_default();
+                self.sets_locale |= rules::all_of(rules::SETS_LOCALE, &imports).is_some();
             }
             if !known {
-                let result = self.contents(&file, speaks, &context);
+                let told = speaks.then_some(&imports);
+                let result = self.contents(&file, told, &context);
                 self.tolerate(&context, result)?;
             }
         }
@@ -104,11 +107,16 @@ impl Analyser<'_> {
         }
     }
 
-    fn symbols(&mut self, file: &OwnFile, context: &Context) -> Result<(), AnalysisError> {
+    /// What a file imports, and what that implies.
+    fn symbols(
+        &mut self,
+        file: &OwnFile,
+        context: &Context,
+    ) -> Result<BTreeSet<String>, AnalysisError> {
         let path = &file.found.path;
         let prefix = self.root.read_prefix(path, 4)?;
         if !elf::is_elf(&prefix) {
-            return Ok(());
+            return Ok(BTreeSet::new());
         }
         let wrong = |source| AnalysisError::Elf {
             path: path.clone(),
@@ -124,10 +132,6 @@ impl Analyser<'_> {
                 self.need_path(path, &context);
             }
         }
-        let bytes = self.root.read_prefix(path, capability::MAX_TEXTS)?;
-        for text in capability::texts(&bytes) {
-            self.text_implies(text, path, context);
-        }
-        Ok(())
+        Ok(imports)
     }
 }

@@ -9,7 +9,8 @@ use crate::words::interpreter::Language;
 const MAX_ENTRIES: usize = 4096;
 /// Most directories of one language.
 const MAX_PLACES: usize = 64;
-const TRIPLETS: [&str; 2] = ["x86_64-linux-gnu", "aarch64-linux-gnu"];
+/// Multiarch directories.
+pub(crate) const TRIPLETS: [&str; 2] = ["x86_64-linux-gnu", "aarch64-linux-gnu"];
 
 /// Directories, with `*` for a name (a version, a gem) and `MULTIARCH` for the triplet.
 fn patterns(language: Language) -> &'static [&'static str] {
@@ -65,7 +66,7 @@ fn patterns(language: Language) -> &'static [&'static str] {
             "/usr/lib/R/site-library",
             "/usr/lib/R/library",
         ],
-        Language::Tcl | Language::Shell => &[],
+        Language::C | Language::Tcl | Language::Shell => &[],
     }
 }
 

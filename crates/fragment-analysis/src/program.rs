@@ -112,7 +112,14 @@ impl Analyser<'_> {
                 self.program(&file, Role::Interpreter(scripts), &context)?;
             }
             Place::Absent { path, links } => {
-                self.refuse_carriage_return(&interpreter, found)?;
+                // The kernel looks for the name as it stands, carriage return included.
+                if interpreter.ends_with('\r') {
+                    return Err(AnalysisError::CarriageReturn {
+                        command: self.command(),
+                        script: found.path.clone(),
+                        interpreter,
+                    });
+                }
                 self.need_path(&path, &context.through(&links));
             }
         }
@@ -120,18 +127,6 @@ impl Analyser<'_> {
         argv.extend(argument.map(std::borrow::Cow::into_owned));
         argv.push(found.path.clone());
         self.interpreted(&argv, found, &context)
-    }
-
-    /// The kernel looks for the name as it stands, carriage return included.
-    fn refuse_carriage_return(&self, name: &str, script: &Found) -> Result<(), AnalysisError> {
-        if !name.ends_with('\r') {
-            return Ok(());
-        }
-        Err(AnalysisError::CarriageReturn {
-            command: self.command(),
-            script: script.path.clone(),
-            interpreter: name.to_owned(),
-        })
     }
 
     /// What the interpreter of a script does: env runs a program, shells and Python read the script.
@@ -200,7 +195,9 @@ impl Analyser<'_> {
                         .map(drop)
                 }
                 None => {
-                    self.refuse_carriage_return(name, script)?;
+                    if self.is_left_to_env(name, script) {
+                        return Ok(());
+                    }
                     let need = Need::Command {
                         name: name.to_owned(),
                     };
@@ -217,11 +214,26 @@ impl Analyser<'_> {
                     .map(drop)
             }
             Place::Absent { path, links } => {
-                self.refuse_carriage_return(name, script)?;
-                self.need_path(&path, &context.through(&links));
+                if !self.is_left_to_env(name, script) {
+                    self.need_path(&path, &context.through(&links));
+                }
                 Ok(())
             }
         }
+    }
+
+    /// Whether a script with CR LF line ends makes env look for a name that ends in a carriage return. The kernel has started
+    /// env by then, which says so better than we could.
+    fn is_left_to_env(&mut self, name: &str, script: &Found) -> bool {
+        let left = name.ends_with('\r');
+        if left {
+            let name = name.trim_end_matches('\r');
+            self.warnings.insert(format!(
+                "{}: env will look for `{name}` with a carriage return at its end: the script has CR LF line ends",
+                script.path
+            ));
+        }
+        left
     }
 
     /// The first executable file of this name in the directories of `PATH`.

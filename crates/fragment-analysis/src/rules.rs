@@ -33,11 +33,6 @@ pub(crate) struct CommandRule {
 /// Commands that are the front of a service which a component provides: the file alone would do nothing.
 pub(crate) const COMMANDS: &[CommandRule] = &[
     CommandRule {
-        names: &["getent"],
-        first_arguments: &["hosts", "ahosts", "ahostsv4", "ahostsv6"],
-        capabilities: RESOLVE,
-    },
-    CommandRule {
         names: &["dig", "host", "nslookup"],
         first_arguments: &[],
         capabilities: RESOLVE,
@@ -133,14 +128,36 @@ pub(crate) struct SymbolRule {
 pub(crate) fn implied(
     imports: &std::collections::BTreeSet<String>,
 ) -> impl Iterator<Item = (&'static SymbolRule, Vec<&'static str>)> {
-    SYMBOLS.iter().filter_map(|rule| {
-        let names = rule.groups.iter().map(|group| {
-            let imported = |name: &&&str| imports.contains(**name);
-            group.iter().find(imported).copied()
-        });
-        Some((rule, names.collect::<Option<Vec<_>>>()?))
-    })
+    SYMBOLS
+        .iter()
+        .filter_map(|rule| Some((rule, all_of(rule.groups, imports)?)))
 }
+
+/// One imported symbol of each group, where there is one of each.
+pub(crate) fn all_of(
+    groups: &[&'static [&'static str]],
+    imports: &std::collections::BTreeSet<String>,
+) -> Option<Vec<&'static str>> {
+    let imported = |name: &&&str| imports.contains(**name);
+    let names = groups
+        .iter()
+        .map(|group| group.iter().find(imported).copied());
+    names.collect()
+}
+
+/// What a program imports that chooses its time zone itself.
+pub(crate) const SETS_ZONE: &[&[&str]] = &[
+    &["putenv", "setenv"],
+    &["localtime", "localtime_r", "mktime", "tzset"],
+];
+
+/// What a program imports that takes its locale from the environment, or from elsewhere.
+pub(crate) const SETS_LOCALE: &[&[&str]] = &[&["newlocale", "setlocale"]];
+
+/// What a library imports that converts between character sets, and a plugin of the few that glibc itself counts as its core
+/// (ISO 8859-1, UTF-16, CP1252 and their like).
+pub(crate) const CONVERSIONS: (&str, &str) =
+    ("iconv_open", "/usr/lib/x86_64-linux-gnu/gconv/ISO8859-1.so");
 
 const NAME_LOOKUPS: &[&str] = &[
     "__res_query",
@@ -316,14 +333,42 @@ pub(crate) const SYMBOLS: &[SymbolRule] = &[
             "getservbyname_r",
             "getservbyport",
             "getservbyport_r",
+            "getservent",
+            "getservent_r",
         ]],
         capabilities: &[],
         paths: &["/etc/services"],
     },
     SymbolRule {
-        groups: &[&["getprotobyname", "getprotobyname_r", "getprotobynumber"]],
+        groups: &[&[
+            "getprotobyname",
+            "getprotobyname_r",
+            "getprotobynumber",
+            "getprotobynumber_r",
+            "getprotoent",
+        ]],
         capabilities: &[],
         paths: &["/etc/protocols"],
+    },
+    SymbolRule {
+        groups: &[&[
+            "getrpcbyname",
+            "getrpcbyname_r",
+            "getrpcbynumber",
+            "getrpcent",
+        ]],
+        capabilities: &[],
+        paths: &["/etc/rpc"],
+    },
+    SymbolRule {
+        groups: &[&["getnetbyaddr", "getnetbyname", "getnetent"]],
+        capabilities: &[],
+        paths: &["/etc/networks"],
+    },
+    SymbolRule {
+        groups: &[&["ether_hostton", "ether_ntohost"]],
+        capabilities: &[],
+        paths: &["/etc/ethers"],
     },
     SymbolRule {
         groups: &[&[
@@ -335,13 +380,32 @@ pub(crate) const SYMBOLS: &[SymbolRule] = &[
         capabilities: &[],
         paths: &[CA_BUNDLE],
     },
-    // Conversions other than between the built-in character sets are plugins. The file is the same for every machine but for
-    // the multiarch directory, and components are built for one.
+    // Conversions other than between the built-in character sets are plugins: this lists those beyond `CONVERSIONS`. The file is
+    // the same for every machine but for the multiarch directory, and components are built for one.
     SymbolRule {
         groups: &[&["iconv_open"]],
         capabilities: &[],
-        paths: &["/usr/lib/x86_64-linux-gnu/gconv/gconv-modules"],
+        paths: &["/usr/lib/x86_64-linux-gnu/gconv/gconv-modules.d/gconv-modules-extra.conf"],
     },
+];
+
+/// Databases that getent(1) is asked for, with the file that nsswitch.conf(5) has them read from.
+pub(crate) const DATABASES: &[(&str, &str)] = &[
+    ("ahosts", "/etc/hosts"),
+    ("ahostsv4", "/etc/hosts"),
+    ("ahostsv6", "/etc/hosts"),
+    ("ethers", "/etc/ethers"),
+    ("group", "/etc/group"),
+    ("gshadow", "/etc/gshadow"),
+    ("hosts", "/etc/hosts"),
+    ("initgroups", "/etc/group"),
+    ("netgroup", "/etc/netgroup"),
+    ("networks", "/etc/networks"),
+    ("passwd", "/etc/passwd"),
+    ("protocols", "/etc/protocols"),
+    ("rpc", "/etc/rpc"),
+    ("services", "/etc/services"),
+    ("shadow", "/etc/shadow"),
 ];
 
 /// Python modules that read data which belongs to the system and not to Python.
@@ -527,8 +591,18 @@ pub(crate) const GO_FUNCTIONS: &[GoRule] = &[
             "net.(*Resolver).lookupHost",
         ],
         capabilities: RESOLVE,
-        // Its own resolver reads the file before it asks anybody.
-        paths: &["/etc/hosts"],
+        // Its own resolver reads the files before it asks anybody (`src/net/conf.go`).
+        paths: &["/etc/hosts", "/etc/nsswitch.conf"],
+    },
+    GoRule {
+        names: &["net.readServices", "net.goLookupPort"],
+        capabilities: &[],
+        paths: &["/etc/services"],
+    },
+    GoRule {
+        names: &["net.readProtocols", "net.lookupProtocol"],
+        capabilities: &[],
+        paths: &["/etc/protocols"],
     },
     GoRule {
         names: &["net.(*ListenConfig).Listen", "net.(*sysListener).listenTCP"],
@@ -576,9 +650,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn libraries_are_asked_for_every_symbol_that_implies_a_capability() {
+    fn libraries_are_asked_for_every_symbol_that_implies_something() {
         let capabilities = SYMBOLS.iter().filter(|rule| !rule.capabilities.is_empty());
         let mut named: Vec<&str> = capabilities.flat_map(|rule| rule.groups.concat()).collect();
+        named.push(CONVERSIONS.0);
         named.sort_unstable();
         named.dedup();
         assert_eq!(named, TELLING);

@@ -194,7 +194,9 @@ fn go_functions_survive_stripping() {
     let found = soft(&rootfs, &["/run"], &library());
     for need in [
         "/etc/hosts",
+        "/etc/nsswitch.conf",
         "/etc/passwd",
+        "/etc/services",
         "/etc/ssl/certs/ca-certificates.crt",
         "/usr/share/zoneinfo/Etc/UTC",
         "capability `dns_lookup`",

@@ -43,9 +43,16 @@ fn task_classes() {
     );
     assert_eq!(
         soft(&["getent", "hosts", "example.org"], &[]),
-        ["soft capability `dns_lookup`"]
+        ["soft /etc/hosts", "soft capability `dns_lookup`"]
     );
-    assert_eq!(soft(&["getent", "passwd", "root"], &[]), [""; 0]);
+    for (database, path) in [
+        ("passwd", "/etc/passwd"),
+        ("services", "/etc/services"),
+        ("ethers", "/etc/ethers"),
+    ] {
+        let argv = ["getent", "-s", "files", database, "x"];
+        assert_eq!(soft(&argv, &[]), [format!("soft {path}")]);
+    }
     assert_eq!(
         soft(
             &["curl", "http://user:s3cret@example.org/s3cret?s3cret"],
@@ -385,5 +392,34 @@ fn known_programs_bring_their_component_and_no_guesses() {
         !support::missing(&analysis)
             .iter()
             .any(|label| label.contains("component"))
+    );
+}
+
+#[test]
+fn commands_of_a_script_that_the_bundle_holds_are_followed() {
+    let rootfs = Rootfs::new();
+    let source = "int main(void) { return 0; }";
+    gcc(&rootfs.at("/"), "usr/bin/inner", source, &[]);
+    rootfs
+        .program(
+            "/app/run",
+            "#!/bin/sh\nunpack='outer --auto'\n\
+             case $1 in *.gz) u='a -cd';; *.bz2) u=b;; *.lzo) u=c;; *.zst) u=d;; *) u=\"$unpack -q\";; esac\n$u -- \"$1\"\n",
+        )
+        .program("/usr/bin/outer", "#!/bin/sh\nexec inner \"$@\"\n");
+    let analysis = rootfs.analyse(&["/app/run", "x"]).unwrap();
+    let libc = analysis
+        .requirements
+        .iter()
+        .find(|requirement| matches!(&requirement.need, Need::Soname(needed) if needed.soname == "libc.so.6"))
+        .unwrap();
+    let mut sources: Vec<_> = libc.chain.iter().map(|step| step.source.as_str()).collect();
+    sources.dedup();
+    assert_eq!(libc.strength, Strength::Soft);
+    assert_eq!(
+        sources,
+        ["argv[0]", "/app/run", "/usr/bin/outer", "/usr/bin/inner"],
+        "{:?}",
+        libc.chain
     );
 }

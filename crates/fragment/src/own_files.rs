@@ -1,7 +1,7 @@
 //! The files that an app brings itself, with their digests.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fragment_launch::{Bundle, BundleError};
 use fragment_sys::root::{Kind, Root, RootError};
@@ -27,9 +27,6 @@ pub enum OwnFilesError {
     /// The bundle cannot be read.
     #[error(transparent)]
     Bundle(#[from] BundleError),
-    /// The bundle names no rootfs.
-    #[error("{}/config.json: root.path is missing: name the directory of the root filesystem", .0.display())]
-    NoRootfs(PathBuf),
     /// Its root filesystem cannot be read.
     #[error(transparent)]
     Root(#[from] RootError),
@@ -49,10 +46,7 @@ pub enum OwnFilesError {
 /// [`OwnFilesError`].
 pub fn of_bundle(directory: &Path) -> Result<OwnFiles, OwnFilesError> {
     let bundle = Bundle::load(directory)?;
-    let rootfs = bundle
-        .rootfs()
-        .ok_or_else(|| OwnFilesError::NoRootfs(bundle.dir.clone()))?;
-    of_root(&Root::open(&rootfs)?)
+    of_root(&Root::open(bundle.required_rootfs()?)?)
 }
 
 fn of_root(root: &Root) -> Result<OwnFiles, OwnFilesError> {

@@ -30,9 +30,6 @@ pub enum PlanError {
     /// The bundle cannot be read.
     #[error(transparent)]
     Bundle(#[from] BundleError),
-    /// The bundle names no rootfs.
-    #[error("{}/config.json: root.path is missing: name the directory of the root filesystem", .0.display())]
-    NoRootfs(PathBuf),
     /// The rootfs cannot be opened.
     #[error(transparent)]
     Root(#[from] RootError),
@@ -228,9 +225,7 @@ pub(crate) fn plan_and_compose(
     cache: Option<&PlanCache>,
 ) -> Result<(Plan, Composition), PlanError> {
     let spec = &bundle.spec;
-    let rootfs = bundle
-        .rootfs()
-        .ok_or_else(|| PlanError::NoRootfs(bundle.dir.clone()))?;
+    let rootfs = bundle.required_rootfs()?;
     let decision = decide(library, bundle, &rootfs, policy, cache)?;
     let composition = fragment_compose::compose(&Inputs {
         id,

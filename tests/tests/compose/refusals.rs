@@ -261,6 +261,17 @@ fn a_shebang_with_carriage_return() {
 }
 
 #[test]
+fn a_shebang_through_env_with_carriage_return() {
+    let mut scene = Scene::empty();
+    scene
+        .bundle
+        .file("script", "#!/usr/bin/env sh\r\necho hello\r\n", 0o755)
+        .args(&["/script"]);
+    // as under any runtime: env is started, and says what it did not find
+    scene.run().code(127).fails_with("env: ");
+}
+
+#[test]
 fn something_to_compose_and_no_mount_namespace() {
     let mut scene = Scene::empty();
     scene.bundle.args(&["echo"]).without_namespace("mount");

@@ -235,6 +235,19 @@ fn python() {
 }
 
 #[test]
+fn c_includes() {
+    let text = "#include <stdio.h>\n  # include <sys/types.h> // why\n#include \"own.h\"\n#include_next <limits.h>\n\
+        #include MACRO\n#define X <not.h>\nint include; /* <no.h> */\n#include <unfinished\n";
+    let expected = [
+        Import::Module("limits.h".to_owned()),
+        Import::Module("stdio.h".to_owned()),
+        Import::Module("sys/types.h".to_owned()),
+        Import::File("own.h".to_owned()),
+    ];
+    assert_eq!(read(Language::C, text), expected.into());
+}
+
+#[test]
 fn long_texts_are_bounded() {
     for language in Language::WITH_IMPORTS {
         for piece in [

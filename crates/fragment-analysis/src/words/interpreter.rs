@@ -23,11 +23,13 @@ pub enum Language {
     Tcl,
     /// R.
     R,
+    /// C, C++ and Objective-C; drivers of compilers are its interpreters.
+    C,
 }
 
 impl Language {
     /// The languages whose texts name what they import.
-    pub const WITH_IMPORTS: [Self; 8] = [
+    pub const WITH_IMPORTS: [Self; 9] = [
         Self::Python,
         Self::Perl,
         Self::Ruby,
@@ -36,6 +38,7 @@ impl Language {
         Self::Lua,
         Self::Tcl,
         Self::R,
+        Self::C,
     ];
 }
 
@@ -53,6 +56,7 @@ impl Language {
             Self::Lua => "lua",
             Self::Tcl => "tcl",
             Self::R => "r",
+            Self::C => "c",
         }
     }
 
@@ -73,6 +77,7 @@ impl Language {
             "lua" | "luajit" => Self::Lua,
             "tclsh" | "wish" | "expect" => Self::Tcl,
             "Rscript" if version.is_empty() => Self::R,
+            _ if is_compiler(stem) => Self::C,
             _ => return None,
         })
     }
@@ -134,6 +139,7 @@ pub fn programs(words: &[Word], input: Option<&str>) -> Vec<Program> {
     let mut out = match language {
         Language::Shell => shell(arguments),
         Language::Python => python(arguments),
+        Language::C => compiler(arguments),
         _ => other(language, arguments),
     };
     let runs = |program: &Program| !matches!(program, Program::Directory(..));
@@ -218,6 +224,59 @@ fn python(words: &[Word]) -> Vec<Program> {
         }
     }
     Vec::new()
+}
+
+/// Drivers of compilers, with or without a machine in front and a version behind: `x86_64-linux-gnu-g++-12`.
+fn is_compiler(stem: &str) -> bool {
+    let name = stem.strip_suffix('-').unwrap_or(stem);
+    let name = match name.rsplit_once("-linux-gnu-") {
+        Some((_, name)) => name,
+        None => name,
+    };
+    ["c++", "cc", "clang", "clang++", "cpp", "g++", "gcc", "tcc"].contains(&name)
+}
+
+/// Whether compilers take a file for C, C++ or Objective-C by its name (gcc(1), "Options Controlling the Kind of Output").
+#[must_use]
+pub fn is_c_source(path: &str) -> bool {
+    const SUFFIXES: &[&str] = &[
+        "C", "CPP", "c", "c++", "cc", "cp", "cpp", "cxx", "h", "hh", "hpp", "m", "mm",
+    ];
+    file_name(path)
+        .rsplit_once('.')
+        .is_some_and(|(stem, suffix)| !stem.is_empty() && SUFFIXES.contains(&suffix))
+}
+
+/// Sources, and directories of headers: `-I DIRECTORY`, `-IDIRECTORY`, `-isystem DIRECTORY`.
+fn compiler(words: &[Word]) -> Vec<Program> {
+    const VALUES: &[&str] = &[
+        "-D", "-L", "-MF", "-MQ", "-MT", "-T", "-U", "-l", "-o", "-u", "-x",
+    ];
+    let (mut out, mut rest) = (Vec::new(), words.iter());
+    while let Some(word) = rest.next() {
+        let text = word.text.as_str();
+        match text {
+            "-I" | "-idirafter" | "-iquote" | "-isystem" => {
+                let directory = rest.next().cloned();
+                out.extend(directory.map(|word| Program::Directory(Language::C, word)));
+            }
+            "-include" | "-imacros" => {
+                let file = rest.next().cloned();
+                out.extend(file.map(|word| Program::File(Language::C, word)));
+            }
+            _ if VALUES.contains(&text) => drop(rest.next()),
+            _ if text.starts_with("-I") => {
+                out.push(Program::Directory(Language::C, with_text(word, &text[2..])));
+            }
+            _ if !text.starts_with('-') && is_c_source(text) => {
+                out.push(Program::File(Language::C, word.clone()));
+            }
+            _ => {}
+        }
+    }
+    // Directories count for every source, wherever they stand.
+    out.sort_by_key(|program| !matches!(program, Program::Directory(..)));
+    out
 }
 
 /// How the options of an interpreter are read.

@@ -67,6 +67,12 @@ pub enum BundleError {
         #[source]
         source: serde_json::Error,
     },
+    /// config.json names no root filesystem.
+    #[error("{dir}/config.json: root.path is missing: name the directory of the root filesystem", dir = .dir.display())]
+    NoRootfs {
+        /// The bundle.
+        dir: PathBuf,
+    },
 }
 
 impl Bundle {
@@ -112,6 +118,16 @@ impl Bundle {
             .root()
             .as_ref()
             .map(|root| self.dir.join(root.path()))
+    }
+
+    /// The same for those who cannot do without.
+    ///
+    /// # Errors
+    /// [`BundleError::NoRootfs`].
+    pub fn required_rootfs(&self) -> Result<PathBuf, BundleError> {
+        let dir = || self.dir.clone();
+        self.rootfs()
+            .ok_or_else(|| BundleError::NoRootfs { dir: dir() })
     }
 }
 

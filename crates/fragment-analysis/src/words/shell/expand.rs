@@ -7,8 +7,8 @@ use super::template::{Part, Template};
 use super::{Command, MAX_COMMANDS};
 use crate::words::Word;
 
-/// Most readings of one word.
-const MAX_READINGS: usize = 4;
+/// Most readings of one word: a `case` that gives a variable the command for each kind of file has about eight.
+const MAX_READINGS: usize = 16;
 /// Deepest nest of variables in the values of variables.
 const MAX_DEPTH: usize = 4;
 /// Longest word that is put together.

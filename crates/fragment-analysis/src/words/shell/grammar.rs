@@ -9,7 +9,7 @@ use super::{MAX_COMMANDS, MAX_TEXT, Names};
 /// Deepest nest of compound commands, substitutions and texts in texts.
 const MAX_NEST: usize = 48;
 /// Most values that are kept of a variable.
-const MAX_VALUES: usize = 4;
+const MAX_VALUES: usize = 16;
 
 /// A simple command as it stands.
 #[derive(Debug, Default)]

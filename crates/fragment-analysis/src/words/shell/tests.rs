@@ -142,6 +142,11 @@ fn commands_are_found_wherever_they_stand() {
         ("${A:-a} x; : ${B:=b}; $B y", &["a", ":", "b"]),
         ("SUDO=; [ x ] && SUDO=sudo; $SUDO a", &["[", "a", "sudo"]),
         ("for t in a b; do $t --version; done", &["a", "b"]),
+        // as compressors are chosen by the kind of file, the last of them through another variable
+        (
+            "x='f --auto'; case $1 in *.a) u='a -c';; *.b) u=b;; *.c) u=c;; *.d) u=d;; *.e) u=e;; *) u=\"$x -c\";; esac; $u -- y",
+            &["a", "b", "c", "d", "e", "f"],
+        ),
         ("A=$(x); $A y; b", &["x", "b"]),
         (
             "if [ x ]; then exec a; fi; exec b \"$0\"\nnot shell (((",
