@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::error::{Error, Result};
 
 /// Environment that reaches apt and, through it, maintainer scripts; everything else is taken away.
-const NETWORK_ENVIRONMENT: [&str; 10] = [
+pub(crate) const NETWORK_ENVIRONMENT: [&str; 10] = [
     "http_proxy",
     "https_proxy",
     "ftp_proxy",

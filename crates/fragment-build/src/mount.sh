@@ -8,7 +8,8 @@ mount_root() {
   # features that would make the upper layer unreadable from outside the mount are off (overlayfs.rst)
   mount -t overlay fragment-build "$root" \
     -o "lowerdir=$2,upperdir=$3,workdir=$4,redirect_dir=off,metacopy=off,index=off,xino=off$6"
-  mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
+  # read-only: the settings of the kernel in it are the machine's
+  mount -t proc -o ro,nosuid,nodev,noexec proc "$root/proc"
   mount -t tmpfs -o mode=0755,nosuid,noexec dev "$root/dev"
   for node in null zero full random urandom tty; do
     if [ -e "/dev/$node" ]; then

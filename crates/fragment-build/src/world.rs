@@ -11,6 +11,7 @@ mod accounts;
 mod attribution;
 mod grow;
 mod listing;
+mod merge;
 mod session;
 mod simulation;
 
@@ -32,6 +33,9 @@ pub(crate) use simulation::{Refused, Step};
 
 /// Changes when worlds of earlier builders cannot go on.
 const FORMAT: u32 = 1;
+/// Most layers of a world, and how many of the topmost are made one when there are more.
+const MOST_LAYERS: usize = 64;
+const MERGED: usize = 48;
 
 /// All worlds of a work directory.
 #[derive(Debug)]
@@ -150,9 +154,8 @@ impl Worlds {
         let number = self.state.last;
         let to = self.directory.join("l").join(number.to_string());
         let upper = job.upper();
-        let opened = File::open(&upper).map_err(io("opening", &upper))?;
         // the overlay was volatile: nothing of it need be on the disk yet (overlayfs.rst, "Volatile mount")
-        rustix::fs::syncfs(&opened).map_err(|e| io("writing", &upper)(e.into()))?;
+        sync(&upper)?;
         fs::rename(&upper, &to).map_err(io("publishing", &to))?;
         if let Some(world) = self.state.worlds.get_mut(world) {
             world.layers.push(Layer { number });
@@ -160,10 +163,38 @@ impl Worlds {
         Ok(number)
     }
 
+    /// Makes the topmost layers of a world one when there are many. Numbers only grow: what was made of the world as it was is
+    /// still as old as it was.
+    pub(crate) fn merge(&mut self, world: usize) -> Result<()> {
+        let count = self.state.worlds.get(world).map_or(0, |w| w.layers.len());
+        if count <= MOST_LAYERS {
+            return Ok(());
+        }
+        let mut lowers = self.lowers(world);
+        lowers.truncate(MERGED);
+        self.state.last += 1;
+        let number = self.state.last;
+        let to = self.directory.join("l").join(number.to_string());
+        merge::merge(&lowers, &to)?;
+        sync(&to)?;
+        if let Some(world) = self.state.worlds.get_mut(world) {
+            world.layers.truncate(count - MERGED);
+            world.layers.push(Layer { number });
+        }
+        self.save()?;
+        self.remove_leftovers()
+    }
+
     /// Writes the state, all or nothing.
     pub(crate) fn save(&self) -> Result<()> {
         write(&self.directory.join("state.json"), &self.state)
     }
+}
+
+/// Writes a layer to the disk.
+fn sync(layer: &Path) -> Result<()> {
+    let opened = File::open(layer).map_err(io("opening", layer))?;
+    rustix::fs::syncfs(&opened).map_err(|e| io("writing", layer)(e.into()))
 }
 
 /// Replaces a JSON file.
@@ -183,5 +214,43 @@ pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(std::io::E
         operation,
         path,
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{Layer, MERGED, MOST_LAYERS, State, World, Worlds};
+
+    #[test]
+    fn layers_of_a_world_that_has_many_become_one() {
+        let place = tempfile::tempdir().unwrap();
+        let layers = place.path().join("l");
+        let count = u32::try_from(MOST_LAYERS).unwrap();
+        let mut worlds = Worlds {
+            directory: place.path().to_owned(),
+            state: State::default(),
+        };
+        worlds.state.worlds.push(World::default());
+        for number in 1..=count + 1 {
+            let directory = layers.join(number.to_string());
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join(format!("of{number}")), "").unwrap();
+            fs::write(directory.join("last"), number.to_string()).unwrap();
+            worlds.state.worlds[0].layers.push(Layer { number });
+            worlds.state.last = number;
+            worlds.merge(0).unwrap();
+        }
+        let kept = &worlds.state.worlds[0].layers;
+        assert_eq!(kept.len(), MOST_LAYERS + 1 - MERGED + 1);
+        // younger than everything that was made of the layers
+        assert_eq!(kept.last().unwrap().number, count + 2);
+        let merged = layers.join((count + 2).to_string());
+        assert_eq!(fs::read_dir(&merged).unwrap().count(), MERGED + 1);
+        let last = fs::read_to_string(merged.join("last")).unwrap();
+        assert_eq!(last, (count + 1).to_string());
+        assert_eq!(fs::read_dir(&layers).unwrap().count(), kept.len());
+        assert!(place.path().join("state.json").exists());
     }
 }

@@ -9,7 +9,7 @@ use crate::dpkg::Database;
 use crate::error::Result;
 use crate::world::World;
 use crate::world::accounts::Lists;
-use crate::world::listing::Listing;
+use crate::world::listing::{Listing, Look};
 
 /// Watches an upper layer while packages are configured one by one.
 #[derive(Debug, Default)]
@@ -18,6 +18,8 @@ pub(crate) struct Watch {
     accounts: Lists,
     /// Path -> the packages in whose steps it was new or changed, in that order.
     changed: BTreeMap<String, Vec<String>>,
+    /// The package of the last step.
+    last: String,
     pub(crate) users: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -28,13 +30,24 @@ impl Watch {
             accounts: lists(root),
             ..Self::default()
         };
-        watch.listing.update(upper)?;
+        watch.listing.update(upper, Look::Thorough)?;
         Ok(watch)
     }
 
     /// Puts what has changed since the last step down to `package`.
     pub(crate) fn step(&mut self, upper: &Path, root: &Path, package: &str) -> Result<()> {
-        for path in self.listing.update(upper)? {
+        package.clone_into(&mut self.last);
+        self.look(upper, root, package, Look::Quick)
+    }
+
+    /// Looks at what the steps have left out: changes of what is there already, for the most part.
+    pub(crate) fn finish(&mut self, upper: &Path, root: &Path) -> Result<()> {
+        let last = self.last.clone();
+        self.look(upper, root, &last, Look::Thorough)
+    }
+
+    fn look(&mut self, upper: &Path, root: &Path, package: &str, look: Look) -> Result<()> {
+        for path in self.listing.update(upper, look)? {
             if path == "/etc/passwd" || path == "/etc/group" {
                 let accounts = lists(root);
                 let new = accounts.new_since(&self.accounts);

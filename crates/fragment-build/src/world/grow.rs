@@ -1,6 +1,6 @@
 //! Installing packages into a world, one script at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -84,6 +84,12 @@ pub(crate) fn grow(
     let root = session.root_path();
     let base = lists(&workspace.base());
     seed(&root, &seeded(library, &worlds.state.accounts))?;
+    let unpacked = |step: &&Step| matches!(step, Step::Unpack { .. });
+    progress.event(&Event::Step {
+        what: "downloading",
+        done: 0,
+        total: steps.iter().filter(unpacked).count(),
+    });
     download(&mut session, packages)?;
     let mut run = Run {
         upper: session.job.upper(),
@@ -97,6 +103,7 @@ pub(crate) fn grow(
     };
     run.install(&steps)?;
     run.triggers()?;
+    run.watch.finish(&run.upper, &run.root)?;
     let Run {
         watch,
         failed,
@@ -133,6 +140,7 @@ pub(crate) fn grow(
         }
     }
     worlds.save()?;
+    worlds.merge(world)?;
     Ok(Outcome::Layer)
 }
 
@@ -233,7 +241,7 @@ impl Run<'_> {
             .map(|f| format!("/var/cache/apt/archives/{f}"))
             .collect();
         let status = self.session.run(&format!(
-            "chroot \"$root\" dpkg --force-unsafe-io --force-confnew --auto-deconfigure --no-triggers {UNWANTED} --unpack {}",
+            "in_root dpkg --force-unsafe-io --force-confnew --auto-deconfigure --no-triggers {UNWANTED} --unpack {}",
             paths.join(" ")
         ))?;
         if status != 0 {
@@ -258,19 +266,19 @@ impl Run<'_> {
         let Some(last) = waiting.last().cloned() else {
             return Ok(());
         };
-        let names = waiting.join(" ");
-        let configure = format!(
-            "chroot \"$root\" dpkg --force-unsafe-io --force-confnew --no-triggers --configure {names}"
-        );
-        let mut status = self.session.run(&configure)?;
-        if status != 0 {
-            // one that waits for triggers does not count as configured (dpkg-trigger(1), "await")
-            self.session
-                .run("chroot \"$root\" dpkg --force-unsafe-io --triggers-only -a")?;
-            status = self.session.run(&configure)?;
-        }
-        if status != 0 {
-            self.configure_without_script(&last, &configure)?;
+        let mut todo = waiting.clone();
+        if self.configure("", &todo)? != 0 {
+            // one that waits for triggers does not count as configured (dpkg-trigger(1), "await"), and of packages that
+            // depend on each other apt names the first alone
+            todo = self.unconfigured(&todo)?;
+            if !todo.is_empty() {
+                self.pending_triggers()?;
+                self.configure("--force-depends", &todo)?;
+                todo = self.unconfigured(&todo)?;
+            }
+            if !todo.is_empty() {
+                self.configure_without_script(&last, &todo)?;
+            }
         }
         self.watch.step(&self.upper, &self.root, &last)?;
         self.tell("configuring", waiting.len());
@@ -278,16 +286,33 @@ impl Run<'_> {
         Ok(())
     }
 
+    fn configure(&mut self, options: &str, packages: &[String]) -> Result<i32> {
+        let names = packages.join(" ");
+        self.session.run(&format!(
+            "in_root dpkg --force-unsafe-io --force-confnew --no-triggers {options} --configure {names}"
+        ))
+    }
+
+    /// Those of `packages` that dpkg has not configured.
+    fn unconfigured(&self, packages: &[String]) -> Result<Vec<String>> {
+        let status = self.status()?;
+        let configured = configured(&status);
+        let is_missing = |package: &&String| !configured.contains(package.as_str());
+        Ok(packages.iter().filter(is_missing).cloned().collect())
+    }
+
+    fn status(&self) -> Result<String> {
+        let path = self.root.join("var/lib/dpkg/status");
+        fs::read_to_string(&path).map_err(io("reading", &path))
+    }
+
     /// A script that fails in a root where nothing runs must not keep all others from being installed.
-    fn configure_without_script(&mut self, package: &str, configure: &str) -> Result<()> {
+    fn configure_without_script(&mut self, package: &str, todo: &[String]) -> Result<()> {
         let log = self.session.log_tail();
         if let Some(script) = self.script(package, "postinst") {
             fs::write(&script, "#!/bin/sh\nexit 0\n").map_err(io("writing", &script))?;
         }
-        if self.session.run(configure)? != 0 {
-            self.session
-                .run("chroot \"$root\" dpkg --force-unsafe-io --force-depends --configure -a")?;
-        }
+        self.configure("--force-depends", todo)?;
         self.failed.insert(package.to_owned(), log);
         Ok(())
     }
@@ -295,22 +320,13 @@ impl Run<'_> {
     /// Runs what packages have set off, one package at a time.
     fn triggers(&mut self) -> Result<()> {
         for _ in 0..TRIGGER_ROUNDS {
-            let path = self.root.join("var/lib/dpkg/status");
-            let status = fs::read_to_string(&path).map_err(io("reading", &path))?;
-            let pending = pending(&status);
-            if pending.is_empty() {
+            if !self.pending_triggers()? {
                 break;
-            }
-            for package in pending {
-                self.session.run(&format!(
-                    "chroot \"$root\" dpkg --force-unsafe-io --triggers-only {package}"
-                ))?;
-                self.watch.step(&self.upper, &self.root, &package)?;
             }
         }
         let status = self
             .session
-            .run("chroot \"$root\" dpkg --force-unsafe-io --force-confnew --configure --pending")?;
+            .run("in_root dpkg --force-unsafe-io --force-confnew --configure --pending")?;
         self.tell("triggers", 0);
         match status {
             0 => Ok(()),
@@ -319,6 +335,18 @@ impl Run<'_> {
                 log,
             })),
         }
+    }
+
+    /// Runs what is set off now; answers whether anything was.
+    fn pending_triggers(&mut self) -> Result<bool> {
+        let pending = pending(&self.status()?);
+        for package in &pending {
+            self.session.run(&format!(
+                "in_root dpkg --force-unsafe-io --no-triggers --triggers-only {package}"
+            ))?;
+            self.watch.step(&self.upper, &self.root, package)?;
+        }
+        Ok(!pending.is_empty())
     }
 
     /// A maintainer script of an unpacked package.
@@ -339,6 +367,22 @@ impl Run<'_> {
     }
 }
 
+/// The packages whose scripts, but for triggers, have been run as `status` says.
+fn configured(status: &str) -> BTreeSet<&str> {
+    let mut configured = BTreeSet::new();
+    for stanza in status.split("\n\n") {
+        let field = |name| stanza.lines().find_map(|l: &str| l.strip_prefix(name));
+        let state = field("Status: ").and_then(|s| s.rsplit(' ').next());
+        if matches!(
+            state,
+            Some("installed" | "triggers-awaited" | "triggers-pending")
+        ) {
+            configured.extend(field("Package: "));
+        }
+    }
+    configured
+}
+
 /// The packages that `status` says have triggers to run.
 fn pending(status: &str) -> Vec<String> {
     status
@@ -351,12 +395,14 @@ fn pending(status: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::pending;
+    use super::{configured, pending};
 
     #[test]
     fn packages_with_triggers() {
         let status = "Package: libc-bin\nStatus: install ok triggers-pending\nTriggers-Pending: ldconfig\n\n\
-                      Package: jq\nStatus: install ok installed\n";
+                      Package: jq\nStatus: install ok installed\n\nPackage: vim\nStatus: install ok unpacked\n";
         assert_eq!(pending(status), ["libc-bin"]);
+        let configured: Vec<&str> = configured(status).into_iter().collect();
+        assert_eq!(configured, ["jq", "libc-bin"]);
     }
 }

@@ -8,6 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use crate::error::{Error, Result};
 use crate::isolation::{isolated, tail};
+use crate::machine::NETWORK_ENVIRONMENT;
 use crate::root::Root;
 use crate::workspace::{Job, Workspace};
 use crate::world::{Worlds, io};
@@ -48,6 +49,7 @@ impl Session {
             .arg(&cache)
             .arg(&log)
             .env("APT_CONFIG", &config)
+            .env("OURS", NETWORK_ENVIRONMENT.join(" "))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = command
