@@ -233,6 +233,15 @@ pub enum Error {
         /// What apt said.
         log: String,
     },
+    /// What every component requires is not in the store.
+    #[error(
+        "the library lacks the component `{name}`, which all others require (`fragment library build {name}`, or import it \
+         with `fragment library import`)"
+    )]
+    NothingBelow {
+        /// The component.
+        name: ComponentName,
+    },
     /// What cannot be the name of a package.
     #[error("`{package}` is not a package name")]
     PackageName {

@@ -115,8 +115,8 @@ impl Adder {
     /// A package that cannot be added is in the report; the others are.
     ///
     /// # Errors
-    /// [`Error::PackageName`], [`Error::Download`], [`Error::DiskFull`], [`Error::HandOver`] and file errors. What was
-    /// handed over before is complete, and the next call goes on from there.
+    /// [`Error::PackageName`], [`Error::NothingBelow`], [`Error::Download`], [`Error::DiskFull`], [`Error::HandOver`] and file
+    /// errors. What was handed over before is complete, and the next call goes on from there.
     pub fn add(
         &mut self,
         packages: &[String],
@@ -125,6 +125,7 @@ impl Adder {
         take: &mut TakeIn<'_>,
     ) -> Result<Report> {
         let mut report = Report::default();
+        self.below(shelf)?;
         if self.options.refresh || self.workspace.generation().is_none() {
             progress.event(&Event::BaseStarted);
             self.workspace.make_base(&Machine::inspect()?)?;
@@ -140,8 +141,8 @@ impl Adder {
         if worlds.state.worlds.is_empty() {
             worlds.state.worlds.push(crate::world::World::default());
         }
-        self.read_databases(&worlds)?;
         let recipes = self.recipes(shelf)?;
+        self.read_databases(&worlds)?;
         for batch in todo.chunks(BATCH) {
             let mut wanted = batch.to_vec();
             self.install(&mut worlds, 0, &mut wanted, &mut report, progress)?;
@@ -169,6 +170,7 @@ impl Adder {
         shelf: &Shelf<'_>,
         progress: &dyn Progress,
     ) -> Result<Plan> {
+        self.below(shelf)?;
         if self.workspace.generation().is_none() {
             progress.event(&Event::BaseStarted);
             self.workspace.make_base(&Machine::inspect()?)?;
@@ -252,9 +254,25 @@ impl Adder {
         Ok(())
     }
 
+    /// What every component requires.
+    fn below(&self, shelf: &Shelf<'_>) -> Result<BTreeSet<ComponentName>> {
+        let mut below = BTreeSet::new();
+        for required in &self.library.defaults().requires {
+            let name = self.library.named(required.as_str())?;
+            if !shelf.present.contains_key(name) {
+                return Err(Error::NothingBelow { name: name.clone() });
+            }
+            below.insert(name.clone());
+        }
+        Ok(below)
+    }
+
     /// What the recipes' components hold.
     fn recipes(&self, shelf: &Shelf<'_>) -> Result<Recipes> {
-        let mut recipes = Recipes::default();
+        let mut recipes = Recipes {
+            below: self.below(shelf)?,
+            ..Recipes::default()
+        };
         for name in self
             .library
             .names()
@@ -273,13 +291,6 @@ impl Adder {
                 if known.0 < better.0 {
                     *known = better;
                 }
-            }
-        }
-        for name in &self.library.defaults().requires {
-            if let Ok(name) = self.library.named(name.as_str())
-                && shelf.present.contains_key(name)
-            {
-                recipes.below.insert(name.clone());
             }
         }
         Ok(recipes)

@@ -104,9 +104,10 @@ fn library(group: &Group, piece: &Piece, view: &View<'_>, need: &FileNeed) -> Re
     Ok(Found::Nowhere)
 }
 
-/// The component that holds what the world has at `path`. What is below every component counts for libraries, not for
-/// commands: its applets are not what a script of a full root expects.
-fn holder(view: &View<'_>, path: &str, below: bool) -> Result<Option<ComponentName>> {
+/// The component that holds what the world has at `path`: for commands without what is below every component, whose applets
+/// are not what a script of a full root expects. Packages that dependencies are not followed to are there for libraries, where
+/// recipes leave them out: what recipes have of them may be a component that the store lacks.
+fn holder(view: &View<'_>, path: &str, library: bool) -> Result<Option<ComponentName>> {
     let unreadable = |source| Error::ReadRoot {
         path: path.to_owned(),
         source,
@@ -116,11 +117,14 @@ fn holder(view: &View<'_>, path: &str, below: bool) -> Result<Option<ComponentNa
             continue;
         };
         if let Some((_, component)) = view.recipes.paths.get(&node.path)
-            && (below || !view.recipes.below.contains(component))
+            && (library || !view.recipes.below.contains(component))
         {
             return Ok(Some(component.clone()));
         }
-        let component = view.owner(&node.path).and_then(|p| view.groups.needed(p));
+        let component = view.owner(&node.path).and_then(|p| match library {
+            true => view.groups.component(p),
+            false => view.groups.needed(p),
+        });
         if let Some(component) = component {
             return Ok(Some(component.clone()));
         }

@@ -20,7 +20,7 @@ use crate::world::{Lists, World};
 pub(crate) struct Recipes {
     /// Path -> the component that holds it, of several the one with the highest preference.
     pub(crate) paths: BTreeMap<String, (i32, ComponentName)>,
-    /// What `defaults.yaml` requires, as far as the store has it.
+    /// What `defaults.yaml` requires.
     pub(crate) below: BTreeSet<ComponentName>,
 }
 
