@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fragment_build::{Event, Progress};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -18,11 +18,21 @@ pub(crate) enum BuildProgress {
         all: MultiProgress,
         bars: Mutex<BTreeMap<String, ProgressBar>>,
     },
-    /// A line for each finished component.
-    Lines,
+    /// A line for each finished component, and now and then one for additions.
+    Lines(Mutex<Told>),
     /// Nothing.
     Quiet,
 }
+
+/// What was told of an addition last, and when.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    what: &'static str,
+    when: Option<Instant>,
+}
+
+/// How long an addition is silent at most while it does one thing.
+const SILENCE: Duration = Duration::from_secs(10);
 
 const BASE: &str = "clean root";
 const ADDED: &str = "packages";
@@ -38,7 +48,7 @@ impl BuildProgress {
                 bars: Mutex::default(),
             }
         } else {
-            Self::Lines
+            Self::Lines(Mutex::default())
         }
     }
 
@@ -49,7 +59,7 @@ impl BuildProgress {
                 // a terminal that has gone away is no reason to stop building
                 let _ = all.println(line);
             }
-            Self::Lines => eprintln!("{line}"),
+            Self::Lines(_) => eprintln!("{line}"),
             Self::Quiet => {}
         }
     }
@@ -57,6 +67,21 @@ impl BuildProgress {
     /// Takes the bar of an addition away.
     pub(crate) fn finish(&self) {
         self.done(ADDED);
+    }
+
+    /// A line when something else is done than before, and every few seconds.
+    fn tell(&self, what: &'static str, done: usize, total: usize) {
+        let Self::Lines(told) = self else {
+            return;
+        };
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.what != what || told.when.is_none_or(|when| when.elapsed() >= SILENCE) {
+            *told = Told {
+                what,
+                when: Some(Instant::now()),
+            };
+            eprintln!("{what}: {done} of {total}");
+        }
     }
 
     fn with_bar(&self, name: &str, act: impl FnOnce(&ProgressBar)) {
@@ -85,18 +110,21 @@ impl Progress for BuildProgress {
     fn event(&self, event: &Event<'_>) {
         match event {
             Event::BaseStarted => {
-                if matches!(self, Self::Lines) {
+                if matches!(self, Self::Lines(_)) {
                     eprintln!("making a clean root");
                 }
                 self.with_bar(BASE, |bar| bar.set_message("installing"));
             }
             Event::BaseFinished => self.done(BASE),
-            Event::Step { what, done, total } => self.with_bar(ADDED, |bar| {
-                let length = u64::try_from(*total).unwrap_or(u64::MAX);
-                bar.set_length(length.max(1));
-                bar.set_position(u64::try_from(*done).unwrap_or(length));
-                bar.set_message(*what);
-            }),
+            Event::Step { what, done, total } => {
+                self.tell(what, *done, *total);
+                self.with_bar(ADDED, |bar| {
+                    let length = u64::try_from(*total).unwrap_or(u64::MAX);
+                    bar.set_length(length.max(1));
+                    bar.set_position(u64::try_from(*done).unwrap_or(length));
+                    bar.set_message(*what);
+                });
+            }
             Event::Phase { component, phase } => {
                 self.with_bar(component.as_str(), |bar| {
                     bar.set_message(phase.as_str());
