@@ -132,7 +132,10 @@ mod tests {
         // another file in its place, of the same size
         fs::write(upper.join("etc/new"), "2").unwrap();
         fs::rename(upper.join("etc/new"), upper.join("etc/a")).unwrap();
-        assert_eq!(listing.update(upper, Look::Thorough).unwrap(), ["/etc/a", "/etc/b"]);
+        assert_eq!(
+            listing.update(upper, Look::Thorough).unwrap(),
+            ["/etc/a", "/etc/b"]
+        );
     }
 
     #[test]

@@ -64,7 +64,10 @@ fn directory(sources: &[PathBuf], hides: bool, to: &Path) -> Result<()> {
 
 fn is_opaque(directory: &Path) -> bool {
     let mut value = [0; 1];
-    matches!(rustix::fs::lgetxattr(directory, OPAQUE, &mut value[..]), Ok(1)) && value[0] == b'y'
+    matches!(
+        rustix::fs::lgetxattr(directory, OPAQUE, &mut value[..]),
+        Ok(1)
+    ) && value[0] == b'y'
 }
 
 /// Owner, mode, attributes and times of a directory, in an order in which one does not undo another.
