@@ -182,7 +182,7 @@ mod tests {
         write(&top, "lib/d/top", "top");
         fs::set_permissions(top.join("etc"), fs::Permissions::from_mode(0o750)).unwrap();
         let layers = [top, middle, low];
-        let before = shown(&[&layers[..], &[base.clone()]].concat());
+        let before = shown(&[&layers[..], std::slice::from_ref(&base)].concat());
         let merged = at("merged");
         merge(&layers, &merged).unwrap();
         let after = shown(&[merged.clone(), base.clone()]);
@@ -192,6 +192,9 @@ mod tests {
         assert!(!after.contains_key("/etc/gone") && after.contains_key("/lib/c/x"));
         assert_eq!(after["/etc"].0 & 0o7777, 0o750);
         // the layers are as they were: a merge that is not finished costs nothing
-        assert_eq!(before, shown(&[&layers[..], &[base]].concat()));
+        assert_eq!(
+            before,
+            shown(&[&layers[..], std::slice::from_ref(&base)].concat())
+        );
     }
 }
