@@ -138,6 +138,27 @@ fn conversions_of_a_library_that_the_program_names() {
         (last.source.as_str(), last.detail.as_str()),
         ("libnear.so.1 of component near", "iconv_open")
     );
+    // so does the entry that a component supplies, or the interpreter of a script
+    let library = converting(&["iconv_open"])
+        .component("tool")
+        .file("/usr/bin/tool", b"x")
+        .needs("libnear.so.1", &[])
+        .component("whole")
+        .file("/usr/bin/whole", b"x")
+        .soname(
+            "libwhole.so.1",
+            "/usr/lib/x86_64-linux-gnu/libwhole.so.1",
+            &[],
+        )
+        .telling("libwhole.so.1", &[], &["iconv_open"]);
+    rootfs.program("/script", "#!/usr/bin/tool\n");
+    for argv in [&["tool"][..], &["/usr/bin/tool"], &["/script"], &["whole"]] {
+        assert_eq!(
+            paths(&rootfs, argv, &[], &library),
+            [plugin.as_str()],
+            "{argv:?}"
+        );
+    }
     // what stands behind it is there for something else
     assert_eq!(paths(&rootfs, &["/app"], &[], &converting(&[])), [""; 0]);
 }
