@@ -117,21 +117,44 @@ impl Index {
             elf.soname.is_some() || (elf.interpreter.is_none() && file.contains(".so"));
         if is_library {
             let soname = elf.soname.unwrap_or_else(|| file.to_owned());
-            // the loader opens DIRECTORY/SONAME: the file itself or a link of that name
+            // the loader opens DIRECTORY/SONAME: the file itself or a link of that name, beside it or, by way of the
+            // alternatives system, in another directory
+            let searched = |directory: &str| {
+                SEARCHED_DIRECTORIES.contains(&directory)
+                    || configured.iter().any(|c| c == directory)
+            };
             let named = tree.entries.contains_key(&format!("{directory}/{soname}"));
-            let searched = SEARCHED_DIRECTORIES.contains(&directory)
-                || configured.iter().any(|c| c == directory);
+            let public = named && searched(directory);
+            let elsewhere = SEARCHED_DIRECTORIES
+                .iter()
+                .map(|directory| format!("{directory}/{soname}"))
+                .find(|link| !public && leads(tree, link, path));
             self.sonames.push(Soname {
                 soname,
-                path: path.to_owned(),
+                public: public || elsewhere.is_some(),
+                path: elsewhere.unwrap_or_else(|| path.to_owned()),
                 machine: elf.machine,
-                public: named && searched,
                 versions: elf.versions,
                 needs: elf.needs,
                 imports: elf.imports,
             });
         }
     }
+}
+
+/// Whether a link of the tree leads to a file of it.
+fn leads(tree: &Tree, link: &str, file: &str) -> bool {
+    let mut path = link.to_owned();
+    for _ in 0..40 {
+        match tree.entries.get(&path).map(|entry| &entry.content) {
+            Some(Content::Symlink(target)) => {
+                path = merged_usr(&normalise(&crate::root::join(&path, target))).into_owned();
+            }
+            Some(_) => return path == file,
+            None => return false,
+        }
+    }
+    false
 }
 
 /// Directories named in ld.so.conf(5) text, in the merged-/usr spelling.
@@ -217,7 +240,43 @@ fn resolve<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::{Runner, configured_directories, expand_origin, shebang};
+    use super::{Runner, configured_directories, expand_origin, index, leads, shebang};
+    use crate::tree::{Content, Entry, Tree};
+
+    #[test]
+    fn a_library_behind_an_alternative_is_public() {
+        let libraries = "/usr/lib/x86_64-linux-gnu";
+        let file = format!("{libraries}/own/libz.so.1.0");
+        let bytes = std::fs::read("/usr/lib/x86_64-linux-gnu/libz.so.1").unwrap();
+        let mut tree = Tree::default();
+        tree.entries
+            .insert(file.clone(), Entry::of_bytes(bytes, 0o644));
+        let index_of = |tree: &Tree| index(tree, &[]).unwrap().sonames.remove(0);
+        assert!(!index_of(&tree).public, "no name the loader looks for");
+        for (link, target) in [
+            (
+                format!("{libraries}/libz.so.1"),
+                "/etc/alternatives/libz".to_owned(),
+            ),
+            (
+                "/etc/alternatives/libz".to_owned(),
+                format!("{libraries}/own/libz.so.1"),
+            ),
+            (
+                format!("{libraries}/own/libz.so.1"),
+                "libz.so.1.0".to_owned(),
+            ),
+        ] {
+            let mut entry = Entry::of_bytes(Vec::new(), 0o777);
+            entry.content = Content::Symlink(target);
+            tree.entries.insert(link, entry);
+        }
+        let found = index_of(&tree);
+        assert!(found.public);
+        assert_eq!(found.path, format!("{libraries}/libz.so.1"));
+        tree.entries.remove("/etc/alternatives/libz");
+        assert!(!leads(&tree, &found.path, &file), "a link to nothing");
+    }
 
     #[test]
     fn interpreter_lines() {

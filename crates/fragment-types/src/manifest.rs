@@ -199,7 +199,7 @@ pub enum Machine {
 pub struct Soname {
     /// DT_SONAME, or the file name where it has none.
     pub soname: String,
-    /// Absolute path of the file (not of a link to it).
+    /// Absolute path of the file, not of a link to it unless only a link in another directory makes it public (alternatives).
     pub path: String,
     /// Machine.
     pub machine: Machine,
