@@ -252,10 +252,12 @@ pub enum Error {
     },
     /// Packages could not be downloaded.
     #[error(
-        "downloading packages (what was downloaded is kept; check the way to the archive and run it again); apt's last \
+        "downloading {packages} (what was downloaded is kept; check the way to the archive and run it again); apt's last \
          lines:\n{log}"
     )]
     Download {
+        /// The first of those that are missing.
+        packages: String,
         /// What apt said last.
         log: String,
     },

@@ -3,42 +3,94 @@
 use std::path::Path;
 use std::time::Duration;
 
-use fragment_tests::fragment;
+use fragment_tests::{Output, fragment};
 
-#[test]
-fn a_command_of_the_archive_is_named_added_and_run() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
-    let (layout, store, work) = (path("layout"), path("store"), path("work"));
-    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../library");
-    let recipes = recipes.to_str().unwrap();
-    let call = |words: &[&str]| {
-        fragment::call(&["--store", &store])
+/// A store, a work directory and the recipes, for calls of the binary under test.
+struct Place {
+    directory: tempfile::TempDir,
+    recipes: String,
+}
+
+impl Place {
+    /// A store with nothing in it.
+    fn empty() -> Self {
+        let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../library");
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            recipes: recipes.to_str().unwrap().to_owned(),
+        }
+    }
+
+    /// A store with these components of the recipes.
+    fn with(components: &[&str]) -> Self {
+        let place = Self::empty();
+        let layout = place.path("layout");
+        fragment::call(&["library", "export", &layout])
+            .args(components)
+            .output()
+            .ok();
+        place.call(&["library", "import", &layout]).ok();
+        place
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.directory.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn call(&self, words: &[&str]) -> Output {
+        fragment::call(&["--store", &self.path("store")])
             .args(words)
             .limit(Duration::from_secs(900))
             .output()
-    };
-    // jq needs libm.so.6, which a recipe has sliced out of its package
-    fragment::call(&["library", "export", &layout, "core", "libm"])
-        .output()
-        .ok();
-    call(&["library", "import", &layout]).ok();
+    }
 
-    let refused = call(&["run", "--", "jq", "--version"]);
+    /// A call that installs packages: `command`, where to, then the rest.
+    fn add(&self, command: &[&str], rest: &[&str]) -> Output {
+        let work = self.path("work");
+        let place = ["--recipes", &self.recipes, "--work", &work];
+        self.call(&[command, &place, rest].concat())
+    }
+}
+
+#[test]
+fn a_command_of_the_archive_is_named_added_and_run() {
+    // jq needs libm.so.6, which a recipe has sliced out of its package
+    let place = Place::with(&["core", "libm"]);
+    let refused = place.call(&["run", "--", "jq", "--version"]);
     refused.code(127).fails_with("`fragment library add jq`");
-    let place = ["--recipes", recipes, "--work", &work];
-    let run = call(&[&["run", "--add"], &place[..], &["--", "jq", "-n", "6*7"]].concat());
+    let run = place.add(&["run", "--add"], &["--", "jq", "-n", "6*7"]);
     run.ok().stdout("42\n");
     // what it depends on is there as a component of its own
-    let listed = call(&["library", "list"]);
+    let listed = place.call(&["library", "list"]);
     for name in ["core", "jq", "libjq1", "libonig5"] {
         listed.ok().says(name);
     }
     // it is in the library: nothing is made, and the command runs without --add
-    let again = call(&[&["library", "add", "--json"], &place[..], &["jq"]].concat());
+    let again = place.add(&["library", "add", "--json"], &["jq"]);
     assert_eq!(again.ok().json()["made"], serde_json::json!([]));
-    call(&["run", "--", "jq", "-n", "6*7"]).ok().stdout("42\n");
+    let run = place.call(&["run", "--", "jq", "-n", "6*7"]);
+    run.ok().stdout("42\n");
 
-    let unknown = call(&[&["library", "add"], &place[..], &["no-such-package-here"]].concat());
+    let unknown = place.add(&["library", "add"], &["no-such-package-here"]);
     unknown.code(1).fails_with("no-such-package-here");
+}
+
+#[test]
+fn what_a_recipe_s_component_would_bring_comes_with_the_package_where_the_store_lacks_it() {
+    // libm.so.6 is in the components `libm` and `glibc`, and in neither here
+    let place = Place::with(&["core"]);
+    place.add(&["library", "add"], &["jq"]).ok();
+    place.call(&["library", "list"]).ok().says("libc6-deb");
+    let run = place.call(&["run", "--", "jq", "-n", "6*7"]);
+    run.ok().stdout("42\n");
+}
+
+#[test]
+fn nothing_is_added_to_a_library_without_what_all_components_require() {
+    let place = Place::empty();
+    let refused = place.add(&["library", "add"], &["jq"]);
+    refused.code(1).fails_with("`fragment library build core`");
+    let planned = place.add(&["library", "add", "--dry-run"], &["jq"]);
+    planned.code(1).fails_with("`fragment library build core`");
+    assert!(!Path::new(&place.path("work/roots/generation")).exists());
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fragment_types::{ComponentName, Digest, Manifest};
 
+use crate::added::conflict::clashes;
 use crate::added::ledger::Ledger;
 use crate::added::make::Maker;
 use crate::added::view::Recipes;
@@ -150,6 +151,7 @@ impl Adder {
                 adder: self,
                 recipes: &recipes,
                 databases: &self.databases,
+                clashes: clashes(&self.databases),
                 progress,
             };
             maker.make(&worlds, &wanted, &mut ledger, shelf, &mut report, take)?;

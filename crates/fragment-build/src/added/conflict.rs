@@ -1,13 +1,40 @@
 //! Conflicts and Breaks between packages of different worlds.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dpkg::Database;
 
+/// Package of a world -> packages of other worlds, each with the number of its world.
+pub(crate) type Clashes = BTreeMap<String, BTreeSet<(usize, String)>>;
+
+/// For each world, what its packages exclude in others and what excludes them there: one of the two says it, and which of
+/// them is made later is not known when the first is. Packages that a world holds together do not exclude each other.
+pub(crate) fn clashes(worlds: &[Database]) -> Vec<Clashes> {
+    let mut all = vec![Clashes::new(); worlds.len()];
+    for (world, database) in worlds.iter().enumerate() {
+        for (other, beyond) in worlds.iter().enumerate().filter(|(o, _)| *o != world) {
+            for (own, package) in database.packages() {
+                for refused in refused(&package.refuses, own, beyond) {
+                    if database.package(&refused).is_some() || beyond.package(own).is_some() {
+                        continue;
+                    }
+                    let mut add = |at: usize, from: &str, to: (usize, &str)| {
+                        let entry = all[at].entry(from.to_owned()).or_default();
+                        entry.insert((to.0, to.1.to_owned()));
+                    };
+                    add(world, own, (other, &refused));
+                    add(other, &refused, (world, own));
+                }
+            }
+        }
+    }
+    all
+}
+
 /// The packages of `other` that `refuses`, a Conflicts or Breaks field, names, `others` versions and what they provide
 /// considered.
-pub(crate) fn refused(refuses: &str, own: &str, other: &Database) -> BTreeSet<String> {
+fn refused(refuses: &str, own: &str, other: &Database) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for relation in refuses.split(',').map(str::trim).filter(|r| !r.is_empty()) {
         let (name, bound) = parse(relation);

@@ -6,7 +6,7 @@ use fragment_types::manifest::{Provides, Requires, SCHEMA};
 use fragment_types::{ComponentName, Manifest, canonical};
 
 use crate::added::adder::{Adder, Report, Shelf, TakeIn};
-use crate::added::conflict::refused;
+use crate::added::conflict::Clashes;
 use crate::added::group::{Group, Groups};
 use crate::added::ledger::{Basis, Ledger, Made};
 use crate::added::linkage::{Links, links};
@@ -33,6 +33,7 @@ pub(super) struct Maker<'a> {
     pub(super) adder: &'a Adder,
     pub(super) recipes: &'a Recipes,
     pub(super) databases: &'a [Database],
+    pub(super) clashes: Vec<Clashes>,
     pub(super) progress: &'a dyn Progress,
 }
 
@@ -155,7 +156,7 @@ impl Maker<'_> {
         known.extend(made.iter());
         let mut bases: BTreeMap<&ComponentName, Basis> = BTreeMap::new();
         for (name, group) in &groups.all {
-            bases.insert(name, basis(group, groups, views));
+            bases.insert(name, basis(group, groups, views, &self.clashes));
         }
         while let Some((name, done)) = pending.pop() {
             if done {
@@ -341,25 +342,19 @@ fn last_touched(group: &Group, views: &[View<'_>]) -> u32 {
     last.copied().unwrap_or(0)
 }
 
-fn basis(group: &Group, groups: &Groups, views: &[View<'_>]) -> Basis {
+fn basis(group: &Group, groups: &Groups, views: &[View<'_>], clashes: &[Clashes]) -> Basis {
     let view = &views[group.world];
-    let mut conflicts = BTreeSet::new();
-    for (world, other) in views.iter().enumerate().filter(|(w, _)| *w != group.world) {
-        for (member, package) in group
-            .members
-            .iter()
-            .filter_map(|m| Some((m, view.database.package(m)?)))
-        {
-            for refused in refused(&package.refuses, member, other.database) {
-                let component = groups.component(&refused);
-                let elsewhere = |c: &&ComponentName| {
-                    groups.all.get(*c).is_some_and(|g| g.world == world)
-                        && view.database.package(&refused).is_none()
-                };
-                conflicts.extend(component.filter(elsewhere).cloned());
-            }
-        }
-    }
+    let clashing = group
+        .members
+        .iter()
+        .filter_map(|m| clashes[group.world].get(m))
+        .flatten();
+    let mut conflicts: BTreeSet<ComponentName> = clashing
+        .filter_map(|(world, package)| {
+            let component = groups.component(package)?;
+            (groups.all.get(component)?.world == *world).then(|| component.clone())
+        })
+        .collect();
     conflicts.remove(&group.name);
     let version = |m: &String| Some((m.clone(), view.database.package(m)?.version.clone()));
     Basis {

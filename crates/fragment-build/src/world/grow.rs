@@ -45,7 +45,11 @@ pub(crate) fn simulate(
         fs::read_to_string(&path).map_err(io("reading", &path))
     };
     if status != 0 {
-        return Ok(Err(refusal(packages, &read("errors")?)));
+        let errors = read("errors")?;
+        if is_full(session, &errors) {
+            return Err(full(session));
+        }
+        return Ok(Err(refusal(packages, &errors)));
     }
     Ok(Ok(steps(&read("steps")?)))
 }
@@ -90,7 +94,7 @@ pub(crate) fn grow(
         done: 0,
         total: steps.iter().filter(unpacked).count(),
     });
-    download(&mut session, packages)?;
+    download(&mut session, packages, &steps, &workspace.cache())?;
     let mut run = Run {
         upper: session.job.upper(),
         watch: Watch::new(&session.job.upper(), &root)?,
@@ -162,27 +166,59 @@ fn seed(root: &Path, known: &super::Lists) -> Result<()> {
     Ok(())
 }
 
-fn download(session: &mut Session, packages: &[String]) -> Result<()> {
+fn download(
+    session: &mut Session,
+    packages: &[String],
+    steps: &[Step],
+    cache: &Path,
+) -> Result<()> {
     let names = packages.join(" ");
     let status = session.run(&format!(
         "apt-get --quiet --yes --no-install-recommends --no-remove --download-only install -- {names}"
     ))?;
-    match status {
-        0 => Ok(()),
-        _ => Err(failure(session, |log| Error::Download { log })),
+    if status == 0 {
+        return Ok(());
+    }
+    let missing = steps.iter().filter_map(|step| match step {
+        Step::Unpack { package, file } if !cache.join(file).exists() => Some(package.as_str()),
+        _ => None,
+    });
+    let packages = few(&missing.collect::<Vec<_>>());
+    Err(failure(session, |log| Error::Download { packages, log }))
+}
+
+/// The first of some names, and how many more there are.
+fn few(names: &[&str]) -> String {
+    const SHOWN: usize = 5;
+    match names.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        Some(more) => format!("{} and {more} more", names[..SHOWN].join(", ")),
+        None => names.join(", "),
     }
 }
 
 /// The error for what the session said last; a full disk is one of its own.
 fn failure(session: &Session, other: impl FnOnce(String) -> Error) -> Error {
     let log = session.log_tail();
-    let full = ["No space left on device", "don't have enough free space"];
-    if full.iter().any(|words| log.contains(words)) {
-        return Error::DiskFull {
-            path: session.job.directory().to_owned(),
-        };
+    match is_full(session, &log) {
+        true => full(session),
+        false => other(log),
     }
-    other(log)
+}
+
+/// Whether what went wrong, with these last words, did because no space is left. The words may be a script's that never
+/// says so, or may not have fitted on the disk themselves.
+fn is_full(session: &Session, words: &str) -> bool {
+    const LITTLE: u64 = 1 << 20;
+    let said = ["No space left on device", "don't have enough free space"];
+    let left = rustix::fs::statvfs(session.job.directory());
+    said.iter().any(|said| words.contains(said))
+        || left.is_ok_and(|left| left.f_bavail.saturating_mul(left.f_frsize) < LITTLE)
+}
+
+fn full(session: &Session) -> Error {
+    Error::DiskFull {
+        path: session.job.directory().to_owned(),
+    }
 }
 
 /// An installation in progress.
@@ -245,7 +281,7 @@ impl Run<'_> {
             paths.join(" ")
         ))?;
         if status != 0 {
-            let package = packages.join(" ");
+            let package = few(packages);
             return Err(failure(self.session, |log| Error::Unpack { package, log }));
         }
         // what scripts did before unpacking belongs to one of those that have such a script
@@ -309,6 +345,9 @@ impl Run<'_> {
     /// A script that fails in a root where nothing runs must not keep all others from being installed.
     fn configure_without_script(&mut self, package: &str, todo: &[String]) -> Result<()> {
         let log = self.session.log_tail();
+        if is_full(self.session, &log) {
+            return Err(full(self.session));
+        }
         if let Some(script) = self.script(package, "postinst") {
             fs::write(&script, "#!/bin/sh\nexit 0\n").map_err(io("writing", &script))?;
         }
@@ -395,7 +434,15 @@ fn pending(status: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{configured, pending};
+    use super::{configured, few, pending};
+
+    #[test]
+    fn a_few_names() {
+        assert_eq!(few(&["a", "b"]), "a, b");
+        assert_eq!(few(&["a", "b", "c", "d", "e"]), "a, b, c, d, e");
+        let seven = ["a", "b", "c", "d", "e", "f", "g"];
+        assert_eq!(few(&seven), "a, b, c, d, e and 2 more");
+    }
 
     #[test]
     fn packages_with_triggers() {

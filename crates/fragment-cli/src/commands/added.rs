@@ -90,12 +90,26 @@ pub(crate) fn add(settings: &Settings, arguments: &Add) -> anyhow::Result<ExitCo
         Ok(())
     });
     progress.finish();
-    let report = report?;
+    let report = report.map_err(|error| advised(error.into()))?;
     print_report(&report, arguments, &progress)?;
     Ok(match report.failed.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
+}
+
+/// Says what to do where a disk was full, of the work directory or of the store.
+fn advised(error: anyhow::Error) -> anyhow::Error {
+    let is_full = |cause: &(dyn std::error::Error + 'static)| {
+        let cause = cause.downcast_ref::<std::io::Error>();
+        cause.is_some_and(|c| c.kind() == std::io::ErrorKind::StorageFull)
+    };
+    match error.chain().any(is_full) {
+        true => {
+            error.context("no space is left (make some, and run it again: what is finished is kept)")
+        }
+        false => error,
+    }
 }
 
 /// Adds one package without a word.
