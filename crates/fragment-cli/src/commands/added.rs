@@ -105,9 +105,8 @@ fn advised(error: anyhow::Error) -> anyhow::Error {
         cause.is_some_and(|c| c.kind() == std::io::ErrorKind::StorageFull)
     };
     match error.chain().any(is_full) {
-        true => {
-            error.context("no space is left (make some, and run it again: what is finished is kept)")
-        }
+        true => error
+            .context("no space is left (make some, and run it again: what is finished is kept)"),
         false => error,
     }
 }
