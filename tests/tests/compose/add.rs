@@ -16,8 +16,8 @@ impl Place {
     fn empty() -> Self {
         let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../library");
         Self {
-            directory: tempfile::tempdir().unwrap(),
-            recipes: recipes.to_str().unwrap().to_owned(),
+            directory: tempfile::tempdir().expect("a directory"),
+            recipes: recipes.to_str().expect("UTF-8").to_owned(),
         }
     }
 
@@ -38,7 +38,7 @@ impl Place {
             .path()
             .join(name)
             .to_str()
-            .unwrap()
+            .expect("UTF-8")
             .to_owned()
     }
 
