@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use crate::cut::is_state;
 use crate::dpkg::Database;
@@ -65,25 +66,24 @@ impl Watch {
         Ok(())
     }
 
-    /// Takes what was found into `world`, as layer `number`. `lowers` are the layers below.
+    /// Takes what was found into `world`, as layer `number`. `layers` are that one and those below, topmost first.
     pub(crate) fn settle(
         self,
         world: &mut World,
         number: u32,
         database: &Database,
-        lowers: &[std::path::PathBuf],
+        layers: &[PathBuf],
     ) {
         for (path, packages) in self.changed {
+            if is_as_before(&path, layers) {
+                continue;
+            }
             let owners = database.owners(&path);
             let mut touched: Vec<&String> = owners.iter().collect();
             if owners.is_empty() && !is_state(&path) {
-                let is_known_directory = || {
-                    let relative = path.trim_start_matches('/');
-                    lowers.iter().any(|l| l.join(relative).is_dir())
-                };
                 if let Some(maker) = world.made.get(&path) {
                     world.touched.insert(maker.clone(), number);
-                } else if let Some(first) = packages.first().filter(|_| !is_known_directory()) {
+                } else if let Some(first) = packages.first() {
                     world.made.insert(path, first.clone());
                     touched.push(first);
                 }
@@ -99,6 +99,20 @@ impl Watch {
     }
 }
 
+/// Whether the topmost of `layers` has a directory at `path` only for what is in it: a directory of many packages is no
+/// change of each of them.
+fn is_as_before(path: &str, layers: &[PathBuf]) -> bool {
+    let relative = path.trim_start_matches('/');
+    let mut found = layers
+        .iter()
+        .filter_map(|layer| fs::symlink_metadata(layer.join(relative)).ok());
+    let (Some(new), Some(old)) = (found.next(), found.next()) else {
+        return false;
+    };
+    let looks = |m: &fs::Metadata| (m.is_dir(), m.mode(), m.uid(), m.gid());
+    new.is_dir() && looks(&new) == looks(&old)
+}
+
 /// The users and groups of a root.
 pub(crate) fn lists(root: &Path) -> Lists {
     let read = |name| fs::read_to_string(root.join(name)).unwrap_or_default();
@@ -108,8 +122,9 @@ pub(crate) fn lists(root: &Path) -> Lists {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
 
-    use super::Watch;
+    use super::{Watch, is_as_before};
     use crate::dpkg::Database;
     use crate::world::World;
 
@@ -136,12 +151,31 @@ mod tests {
             .made
             .insert("/etc/cache".to_owned(), "earlier".to_owned());
         let database = Database::default();
-        watch.settle(&mut world, 7, &database, &[lower]);
+        watch.settle(&mut world, 7, &database, &[upper, lower]);
         assert_eq!(world.made["/etc/cache"], "earlier");
         assert_eq!(world.touched["earlier"], 7);
         // /etc is in the layer below, copied up only; the other directory is new
         assert!(!world.made.contains_key("/etc"));
         assert_eq!(world.made["/var/lib/new"], "first");
         assert!(world.users["second"].contains("u"));
+    }
+
+    #[test]
+    fn a_directory_is_changed_by_its_owner_and_mode_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let layers = [directory.path().join("u"), directory.path().join("l")];
+        for layer in &layers {
+            for path in ["usr/bin", "var/spool"] {
+                fs::create_dir_all(layer.join(path)).unwrap();
+            }
+        }
+        fs::write(layers[0].join("usr/bin/new"), "").unwrap();
+        let mode = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(layers[0].join("var/spool"), mode).unwrap();
+        assert!(is_as_before("/usr/bin", &layers));
+        assert!(!is_as_before("/usr/bin/new", &layers));
+        assert!(!is_as_before("/var/spool", &layers));
+        fs::create_dir(layers[0].join("opt")).unwrap();
+        assert!(!is_as_before("/opt", &layers));
     }
 }

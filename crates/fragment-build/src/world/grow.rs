@@ -131,11 +131,11 @@ pub(crate) fn grow(
         }
     }
     let finished = session.finish()?;
-    let lowers = worlds.lowers(world);
     let number = worlds.publish(world, finished.job())?;
+    let layers = worlds.lowers(world);
     worlds.state.accounts.add(&accounts);
     if let Some(world) = worlds.state.worlds.get_mut(world) {
-        watch.settle(world, number, database, &lowers);
+        watch.settle(world, number, database, &layers);
         world.failed.extend(failed);
         for step in steps {
             if let Step::Unpack { package, .. } = step {
@@ -352,7 +352,8 @@ impl Run<'_> {
             fs::write(&script, "#!/bin/sh\nexit 0\n").map_err(io("writing", &script))?;
         }
         self.configure("--force-depends", todo)?;
-        self.failed.insert(package.to_owned(), log);
+        self.failed
+            .insert(package.to_owned(), last_words(package, &log));
         Ok(())
     }
 
@@ -406,6 +407,24 @@ impl Run<'_> {
     }
 }
 
+/// What a script said before dpkg(1) spoke of its failure; where it said nothing, dpkg's words.
+fn last_words(package: &str, log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    let failure = format!("dpkg: error processing package {package} ");
+    let setting_up = format!("Setting up {package} ");
+    let Some(end) = lines.iter().rposition(|l| l.starts_with(&failure)) else {
+        return log.to_owned();
+    };
+    let start = lines[..end]
+        .iter()
+        .rposition(|l| l.starts_with(&setting_up))
+        .map_or(0, |at| at + 1);
+    match &lines[start..end] {
+        [] => lines.get(end + 1).map_or(log, |l| l.trim()).to_owned(),
+        said => said.join("\n"),
+    }
+}
+
 /// The packages whose scripts, but for triggers, have been run as `status` says.
 fn configured(status: &str) -> BTreeSet<&str> {
     let mut configured = BTreeSet::new();
@@ -434,7 +453,20 @@ fn pending(status: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{configured, few, pending};
+    use super::{configured, few, last_words, pending};
+
+    #[test]
+    fn words_of_a_script_that_failed() {
+        let dpkg = "dpkg: error processing package postfix (--configure):\n installed postfix package post-installation \
+                    script subprocess returned error exit status 75\nErrors were encountered while processing:\n postfix\n";
+        let log = format!(
+            "Setting up a (1) ...\nx\nSetting up postfix (3) ...\nRunning\nnewaliases: fatal\n{dpkg}"
+        );
+        assert_eq!(last_words("postfix", &log), "Running\nnewaliases: fatal");
+        let silent = format!("Setting up postfix (3) ...\n{dpkg}");
+        assert!(last_words("postfix", &silent).ends_with("exit status 75"));
+        assert_eq!(last_words("other", "killed\n"), "killed\n");
+    }
 
     #[test]
     fn a_few_names() {

@@ -10,12 +10,22 @@ mkdir "$root$skipped"
 for name in py3compile pycompile pypy3compile; do
   ln -s /bin/true "$root$skipped/$name"
 done
-# in_root COMMAND…: without a network, and without what the environment tells of the machine's
+# a loopback is all the network that scripts have: some look for an address of their own (perl is what mmdebstrap is written in)
+: >"$job/network"
+# by hand, not with --net=FILE: unshare(1) asks /proc, which is the machine's here, for its number in our PID namespace
+unshare --net -- sh -ec 'mount --bind /proc/self/ns/net "$1"; exec perl -MSocket -e "$2"' sh "$job/network" '
+  my ($get, $set, $up) = (0x8913, 0x8914, 1); # netdevice(7): SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP
+  my $request = pack "a16 s x22", "lo", 0;
+  socket my $socket, AF_INET, SOCK_DGRAM, 0 or die "loopback: $!";
+  ioctl $socket, $get, $request or die "loopback: $!";
+  $request = pack "a16 s x22", "lo", $up | unpack "x16 s", $request;
+  ioctl $socket, $set, $request or die "loopback: $!";'
+# in_root COMMAND…: in that network, and without what the environment tells of the machine's
 in_root() {
   (
     unset $OURS OURS APT_CONFIG
     export PYTHONDONTWRITEBYTECODE=1
-    exec unshare --net -- chroot "$root" /usr/bin/env "PATH=$skipped:$PATH" "$@"
+    exec nsenter "--net=$job/network" -- chroot "$root" /usr/bin/env "PATH=$skipped:$PATH" "$@"
   )
 }
 echo ready
