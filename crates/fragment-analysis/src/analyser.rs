@@ -95,6 +95,8 @@ pub(crate) struct OwnFile {
     pub(crate) chain: Vec<Evidence>,
     /// Whether what it imports says something about the application: not of interpreters and public libraries.
     pub(crate) speaks: bool,
+    /// Whether it is a script, whose needs are found as its lines are read.
+    pub(crate) is_script: bool,
 }
 
 /// Where a path leads.

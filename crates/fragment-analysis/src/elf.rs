@@ -20,8 +20,10 @@ pub use content::{Contents, Load, contents};
 pub use reader::{FileSource, Source};
 use reader::{Headed, Reader};
 
-/// Longest table that is read: program headers, dynamic section, symbols, strings.
+/// Longest table that is read: program headers, dynamic section, symbols.
 pub const MAX_TABLE: u64 = 16 << 20;
+/// Longest dynamic string table, of which only what is named is read (pandoc's has 37 MB).
+const MAX_STRING_TABLE: u64 = 64 << 20;
 /// Longest program header table the kernel accepts (`load_elf_phdrs` in fs/binfmt_elf.c).
 const MAX_PROGRAM_HEADERS: u64 = 65_536;
 /// Longest string taken from a string table: PATH_MAX, which bounds names, and a bit for search paths.
@@ -426,10 +428,10 @@ impl<'s, H: FileHeader<Endian = Endianness>> File<'s, H> {
             return Ok(Strings::new(0, 0));
         };
         let offset = self.offset(address)?;
-        if dynamic.strings_size > MAX_TABLE {
+        if dynamic.strings_size > MAX_STRING_TABLE {
             return Err(ElfError::TooLarge {
                 what: "dynamic string table",
-                limit: MAX_TABLE,
+                limit: MAX_STRING_TABLE,
             });
         }
         Ok(Strings::new(offset, dynamic.strings_size))

@@ -5,9 +5,10 @@ use std::rc::Rc;
 
 use fragment_sys::root::Kind;
 use fragment_types::manifest::NeededSoname;
+use fragment_types::path::merged_usr;
 use fragment_types::{EvidenceKind, Need};
 
-use crate::analyser::{Analyser, Context};
+use crate::analyser::{Analyser, Context, clean};
 use crate::elf::Elf;
 use crate::error::{AnalysisError, list};
 use crate::loader::{self, Loader, User};
@@ -88,7 +89,7 @@ impl Analyser<'_> {
                     Some(Loaded::Here(index)) => Some(&objects[*index]),
                     _ => None,
                 };
-                self.soname(soname, &objects[at], library, program)?;
+                self.soname(soname, &objects[at], library, program, &loader)?;
             }
             at += 1;
         }
@@ -178,6 +179,7 @@ impl Analyser<'_> {
         user: &Object,
         library: Option<&Object>,
         program: &Program<'_>,
+        loader: &Loader<'_>,
     ) -> Result<(), AnalysisError> {
         let versions = user
             .elf
@@ -214,15 +216,46 @@ impl Analyser<'_> {
             self.tolerate(&context, Err::<(), _>(error))?;
             return Ok(());
         }
-        let machine = user.elf.machine;
-        let need = Need::Soname(NeededSoname {
-            soname: soname.to_owned(),
-            machine,
-            versions,
-        });
+        let private = match library {
+            Some(_) => None,
+            None => self.private_library(soname, user, loader)?,
+        };
+        let need = match private {
+            Some(path) => Need::Path { path },
+            None => Need::Soname(NeededSoname {
+                soname: soname.to_owned(),
+                machine: user.elf.machine,
+                versions,
+            }),
+        };
         let here = library.map(|library| library.path.clone());
         self.ledger.add(need, context.strength, here, context.chain);
         Ok(())
+    }
+}
+
+impl Analyser<'_> {
+    /// Where a component has a library in a directory that the run path of its user names, and the loader looks for it nowhere
+    /// else: the programs of one source package are linked so with the libraries of another of its packages (samba, Java).
+    fn private_library(
+        &self,
+        soname: &str,
+        user: &Object,
+        loader: &Loader<'_>,
+    ) -> Result<Option<String>, AnalysisError> {
+        let public = loader.public_directories();
+        for directory in loader.run_path(&User {
+            elf: &user.elf,
+            origin: &user.origin,
+        }) {
+            let path = merged_usr(&clean(&format!("{directory}/{soname}"))).into_owned();
+            if !public.iter().any(|public| public == self::directory(&path))
+                && self.in_library(&path)?.is_some()
+            {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -154,6 +154,16 @@ impl<'a> Loader<'a> {
             .filter(|found| found.kind == Kind::File)
     }
 
+    /// The directories that the run path of an object names, whether they exist or not.
+    pub(crate) fn run_path(&self, user: &User<'_>) -> Vec<String> {
+        let list = user.elf.runpath.as_ref().or(user.elf.rpath.as_ref());
+        list.into_iter()
+            .flatten()
+            .take(MAX_DIRECTORIES)
+            .flat_map(|entry| self.expand(entry, user.origin))
+            .collect()
+    }
+
     fn search_path(&self, users: &[User<'_>]) -> Vec<String> {
         let mut out = Vec::new();
         let Some(user) = users.first() else {

@@ -42,7 +42,7 @@ impl Analyser<'_> {
                 imports = self.tolerate(&context, result)?.unwrap_or_default();
                 self.sets_locale |= rules::all_of(rules::SETS_LOCALE, &imports).is_some();
             }
-            if !known {
+            if !known && !file.is_script {
                 let told = speaks.then_some(&imports);
                 let result = self.contents(&file, told, &context);
                 self.tolerate(&context, result)?;

@@ -88,6 +88,7 @@ impl Analyser<'_> {
             let (command, script) = (self.command(), found.path.clone());
             return Err(AnalysisError::TooManyInterpreters { command, script });
         }
+        self.own_script(found, context);
         let interpreter = String::from_utf8_lossy(&line.interpreter).into_owned();
         let argument = line.argument.as_deref().map(String::from_utf8_lossy);
         let shown = match &argument {
@@ -343,12 +344,24 @@ impl Analyser<'_> {
             found: found.clone(),
             chain: context.chain.clone(),
             speaks,
+            is_script: false,
         };
         let entry = self
             .own
             .entry(found.path.clone())
             .or_insert_with(|| new.clone());
         entry.speaks |= speaks;
+    }
+
+    /// Remembers a script of the bundle: which package it is from says what else the package needs.
+    fn own_script(&mut self, found: &Found, context: &Context) {
+        let script = OwnFile {
+            found: found.clone(),
+            chain: context.chain.clone(),
+            speaks: false,
+            is_script: true,
+        };
+        self.own.entry(found.path.clone()).or_insert(script);
     }
 
     /// Looks into a program that words name.

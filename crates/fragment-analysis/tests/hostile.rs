@@ -261,7 +261,7 @@ fn heavy_files(rootfs: &Rootfs) -> Task {
 }
 
 fn huge_strings(rootfs: &Rootfs) -> Task {
-    named(rootfs.program("/x", elf(&vec![b'c'; 40 << 20], &[(NEEDED, 0)])))
+    named(rootfs.program("/x", elf(&vec![b'c'; 65 << 20], &[(NEEDED, 0)])))
 }
 
 fn not_utf8(rootfs: &Rootfs) -> Task {

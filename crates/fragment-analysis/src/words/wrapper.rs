@@ -25,6 +25,9 @@ const fn plain(name: &'static str, values: &'static str) -> Wrapper {
 
 /// Wrappers, from their manual pages.
 const WRAPPERS: &[Wrapper] = &[
+    plain("ccache", "FMo"),
+    plain("chpst", "uUbe/nlLmdopfcrtC"),
+    plain("chronic", ""),
     Wrapper {
         name: "chrt",
         values: "TPD",
@@ -34,9 +37,29 @@ const WRAPPERS: &[Wrapper] = &[
     plain("command", ""),
     plain("builtin", ""),
     plain("catatonit", ""),
+    Wrapper {
+        name: "dbus-run-session",
+        values: "",
+        long_values: &["--config-file", "--dbus-daemon"],
+        operands: 0,
+    },
+    plain("distcc", ""),
     plain("doas", "Cu"),
     plain("dumb-init", "r"),
+    plain("eatmydata", ""),
     plain("exec", "a"),
+    Wrapper {
+        name: "fakeroot",
+        values: "lfisb",
+        long_values: &["--lib", "--faked"],
+        operands: 0,
+    },
+    Wrapper {
+        name: "faketime",
+        values: "",
+        long_values: &[],
+        operands: 1,
+    },
     Wrapper {
         name: "flock",
         values: "wE",
@@ -63,6 +86,7 @@ const WRAPPERS: &[Wrapper] = &[
     },
     plain("nohup", ""),
     plain("prlimit", ""),
+    plain("rlwrap", "abcefghlmnopqsStwz"),
     Wrapper {
         name: "runuser",
         values: "ugG",
@@ -90,6 +114,12 @@ const WRAPPERS: &[Wrapper] = &[
     plain("stdbuf", "ioe"),
     plain("strace", "abeEIoOpPsSuUX"),
     Wrapper {
+        name: "s6-setuidgid",
+        values: "",
+        long_values: &[],
+        operands: 1,
+    },
+    Wrapper {
         name: "su-exec",
         values: "",
         long_values: &[],
@@ -116,6 +146,9 @@ const WRAPPERS: &[Wrapper] = &[
     },
     plain("tini", "pe"),
     plain("tini-static", "pe"),
+    plain("unbuffer", ""),
+    plain("valgrind", ""),
+    plain("xvfb-run", "enfpsw"),
     Wrapper {
         name: "watch",
         values: "nq",
@@ -140,15 +173,24 @@ const WRAPPERS: &[Wrapper] = &[
 const CERTAIN: &[&str] = &[
     "busybox",
     "catatonit",
+    "ccache",
+    "chpst",
+    "chronic",
     "chrt",
+    "dbus-run-session",
     "doas",
     "dumb-init",
+    "eatmydata",
     "env",
     "exec",
+    "fakeroot",
+    "faketime",
     "gosu",
     "ionice",
     "nice",
     "nohup",
+    "rlwrap",
+    "s6-setuidgid",
     "setpriv",
     "setsid",
     "stdbuf",
@@ -159,6 +201,9 @@ const CERTAIN: &[&str] = &[
     "timeout",
     "tini",
     "tini-static",
+    "unbuffer",
+    "valgrind",
+    "xvfb-run",
 ];
 
 /// Whether the wrapper surely runs the command it is given.
@@ -295,6 +340,10 @@ mod tests {
             ("exec -a name prog", "prog"),
             ("su-exec www nginx -g x", "nginx -g x"),
             ("busybox ls -l", "ls -l"),
+            ("ccache gcc -c x.c", "gcc -c x.c"),
+            ("xvfb-run -a -s -nolisten app x", "app x"),
+            ("faketime 2020-01-01 date -u", "date -u"),
+            ("valgrind --leak-check=full app", "app"),
             ("/usr/bin/nohup prog", "prog"),
             ("taskset -c 0 prog", "prog"),
             ("find . -name x -exec grep -l y {} ;", "grep -l y {}"),
@@ -309,6 +358,7 @@ mod tests {
             "env",
             "env A=1",
             "busybox --list",
+            "ccache -M 5G",
         ] {
             assert!(run(line).is_empty(), "{line}: {:?}", run(line));
         }
