@@ -111,6 +111,8 @@ fn python(
 ) -> Vec<(String, String)> {
     let module = |name: String| vec![("python3".to_owned(), name)];
     match rest {
+        // a namespace that packages share, or nothing to import: only what lies in it has a name
+        [_] if directory && !is_there(&format!("{path}/__init__.py")) => Vec::new(),
         [file] => python_module(file, directory)
             .map(module)
             .unwrap_or_default(),
@@ -244,6 +246,7 @@ mod tests {
                 "perl strict",
             ),
             ("/usr/lib/python3/dist-packages/yaml", true, "python3 yaml"),
+            ("/usr/lib/python3/dist-packages/google", true, ""),
             (
                 "/usr/lib/python3.11/lib-dynload/_ssl.cpython-311-x86_64-linux-gnu.so",
                 false,
@@ -292,7 +295,8 @@ mod tests {
             ("/usr/share/nodejs/express/lib/x.js", false, ""),
             ("/usr/bin/perl", false, ""),
         ] {
-            let found = of_path(path, directory, &|_| false);
+            let package = |path: &str| path.ends_with("/yaml/__init__.py");
+            let found = of_path(path, directory, &package);
             let found: Vec<String> = found.iter().map(|(l, n)| format!("{l} {n}")).collect();
             assert_eq!(found.join(","), expected, "{path}");
         }
