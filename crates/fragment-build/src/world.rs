@@ -14,6 +14,7 @@ mod listing;
 mod merge;
 mod session;
 mod simulation;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
