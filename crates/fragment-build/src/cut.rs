@@ -70,11 +70,10 @@ pub(crate) fn cut(name: &ComponentName, library: &Library, at: Installation<'_>)
     }
     take_alternatives(at, &mut tree)?;
     take_generated(name, recipe, at, &mut tree, &mut named)?;
-    let python = recipe.modules.get("python3").map_or(&[][..], Vec::as_slice);
     tree.entries.retain(|path, _| {
         let cut = (glob::any(&defaults.exclude, path) && !named.contains(path))
             || glob::any(&recipe.exclude, path);
-        !cut && (!is_bytecode(path) || is_below(path, python))
+        !cut && (!is_bytecode(path) || is_below(path, &recipe.byte_code))
     });
     for (path, spec) in &recipe.files {
         // the links of a merged-/usr root are themselves what core makes

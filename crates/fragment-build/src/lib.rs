@@ -9,7 +9,7 @@
 //! | `recipe`, `glob`, `library` | recipes, checked one by one and as a whole |
 //! | `machine`, `workspace`, `isolation` | the machine's apt, the clean base root, installations in private namespaces |
 //! | `root`, `dpkg` | reads an installed root and its package database, confined to it |
-//! | `cut`, `tree`, `modules`, `provenance`, `copyright` | which of its files belong to a component, from which packages |
+//! | `cut`, `tree`, `module_paths`, `provenance`, `copyright` | which of its files belong to a component, from which packages |
 //! | `elf`, `index`, `resolve` | what those provide and need, and who provides that |
 //! | `version`, `pack`, `manifest`, `record` | the component as files, the same for the same input |
 //! | `world` | roots that grow: any package of the archive installed, and what its scripts made put down to it |
@@ -34,7 +34,6 @@ mod library;
 mod machine;
 mod manifest;
 mod module_paths;
-mod modules;
 mod pack;
 mod part;
 mod pool;

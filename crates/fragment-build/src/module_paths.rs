@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 
 use fragment_types::manifest::Module;
 
-use crate::modules::python_module;
 use crate::tree::{Content, Tree};
 
 /// Largest `pkgIndex.tcl` read, in bytes.
@@ -130,6 +129,26 @@ fn python(
     }
 }
 
+/// The module a directory entry is imported as, as `importlib` names them.
+fn python_module(file: &str, is_directory: bool) -> Option<String> {
+    let stem = if is_directory {
+        // a directory without __init__.py is a namespace package
+        file
+    } else {
+        match file.rsplit_once('.')? {
+            (stem, "py") => stem,
+            // _ssl.cpython-311-x86_64-linux-gnu.so, _x.abi3.so, _x.so
+            (stem, "so") => stem.split('.').next()?,
+            _ => return None,
+        }
+    };
+    let identifier = !stem.is_empty()
+        && !stem.starts_with(|c: char| c.is_ascii_digit())
+        && stem.chars().all(|c| c.is_alphanumeric() || c == '_')
+        && stem != "__pycache__";
+    identifier.then(|| stem.to_owned())
+}
+
 fn node(rest: &[&str], directory: bool) -> Option<String> {
     match rest {
         [scope, name] if scope.starts_with('@') => Some(format!("{scope}/{name}")),
@@ -220,7 +239,7 @@ fn ruby(base: &str, rest: &[&str]) -> Vec<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{of_path, tcl_packages};
+    use super::{of_path, python_module, tcl_packages};
 
     #[test]
     fn paths_are_imported_as() {
@@ -304,6 +323,25 @@ mod tests {
         assert_eq!(found[1], ("lua5.4".to_owned(), "socket".to_owned()));
         // a package with __init__.py is imported as a whole
         assert!(of_path("/usr/lib/python3/dist-packages/a/b.py", false, &|_| true).is_empty());
+    }
+
+    #[test]
+    fn python_names() {
+        for (file, directory, expected) in [
+            ("json", true, Some("json")),
+            ("os.py", false, Some("os")),
+            ("_ssl.cpython-311-x86_64-linux-gnu.so", false, Some("_ssl")),
+            ("LICENSE.txt", false, None),
+            ("config-3.11-x86_64-linux-gnu", true, None),
+            ("__pycache__", true, None),
+            ("README", false, None),
+        ] {
+            assert_eq!(
+                python_module(file, directory).as_deref(),
+                expected,
+                "{file}"
+            );
+        }
     }
 
     #[test]

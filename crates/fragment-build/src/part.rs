@@ -12,7 +12,7 @@ use crate::dpkg::Database;
 use crate::error::{Error, Result};
 use crate::index::{self, Index};
 use crate::library::Library;
-use crate::modules;
+use crate::module_paths;
 use crate::record::Record;
 use crate::root::Root;
 use crate::status;
@@ -90,7 +90,7 @@ impl Fresh {
     ) -> Result<Self> {
         let recipe = library.recipe(name)?;
         let packages: Vec<&str> = recipe.installed_packages().collect();
-        let python = recipe.modules.get("python3").map_or(&[][..], Vec::as_slice);
+        let python = recipe.byte_code.as_slice();
         // what the base has already needs no installation: there would be nothing new in it
         let in_base =
             python.is_empty() && packages.iter().all(|p| base.database.package(p).is_some());
@@ -134,12 +134,10 @@ impl Fresh {
         )?;
         cut.tree.digest_files()?;
         let index = index::index(&cut.tree, &configured(&root)?)?;
-        let mut modules = BTreeSet::new();
-        for (language, directories) in &recipe.modules {
-            modules.extend(modules::of_tree(language, directories, &cut.tree));
-        }
+        let mut modules = module_paths::of_paths(&cut.tree);
         if let Some(job) = &job {
             modules.extend(python_builtins(&cut, job));
+            modules.extend(php_names(&modules, job));
         }
         Ok(Self {
             cut,
@@ -275,6 +273,21 @@ fn python_builtins(cut: &Cut, job: &Job) -> Vec<Module> {
         .lines()
         .filter(|n| !n.is_empty())
         .map(module)
+        .collect()
+}
+
+/// Functions and classes of the PHP extensions among `modules`.
+fn php_names(modules: &BTreeSet<Module>, job: &Job) -> Vec<Module> {
+    let names = std::fs::read_to_string(job.directory().join("php-names")).unwrap_or_default();
+    let module = |name: &str| Module {
+        language: "php".to_owned(),
+        name: name.to_owned(),
+    };
+    names
+        .lines()
+        .filter_map(|line| line.split_once('\t'))
+        .filter(|(extension, _)| modules.contains(&module(extension)))
+        .map(|(_, name)| module(&format!("{name}()")))
         .collect()
 }
 

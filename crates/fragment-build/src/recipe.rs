@@ -75,9 +75,9 @@ pub struct Recipe {
     /// Version of a component without packages.
     #[serde(default)]
     pub version: Option<String>,
-    /// Directories of importable modules, by language.
+    /// Directories of Python modules whose byte code is held.
     #[serde(default)]
-    pub modules: BTreeMap<String, Vec<String>>,
+    pub byte_code: Vec<String>,
     /// Sonames and interpreter paths that may stay without a provider (optional plugins and scripts).
     #[serde(default)]
     pub allow_missing: BTreeSet<String>,
@@ -309,13 +309,8 @@ impl Recipe {
         for path in &self.special {
             check_path("special", path)?;
         }
-        for path in self.modules.values().flatten() {
-            check_path("modules", path)?;
-        }
-        if let Some(language) = self.modules.keys().find(|l| !crate::modules::is_known(l)) {
-            return Err(format!(
-                "`modules` names the language `{language}`; known are python3 and perl"
-            ));
+        for path in &self.byte_code {
+            check_path("byte_code", path)?;
         }
         if let Some(eol) = self.eol.as_deref().filter(|d| !is_date(d)) {
             return Err(format!("`eol: {eol}` is not a date of the form YYYY-MM-DD"));
@@ -437,7 +432,7 @@ mod tests {
         let recipe = parse(
             "description: Client\npackages: [curl]\nslices:\n  zz: [/usr/sbin/ip]\n  aa: [/lib/**]\n\
              files:\n  /run: { directory: true, mode: 0755 }\n  /usr/bin/sh: { link: busybox }\n\
-             budget: 6000000\neol: 2028-06-30\nmodules: { python3: [/usr/lib/python3.11] }\n\
+             budget: 6000000\neol: 2028-06-30\nbyte_code: [/usr/lib/python3.11]\n\
              check:\n  - run: [curl, --version]\n    stdout: '^curl \\d'\n    exit: 0\n",
         )
         .unwrap();

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::library::Library;
 
 /// Changes when the same input gives another component.
-const BUILDER: u32 = 2;
+const BUILDER: u32 = 3;
 
 /// Written beside a component as `NAME.build`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
