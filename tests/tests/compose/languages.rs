@@ -3,7 +3,7 @@
 use fragment_tests::Scene;
 
 /// Runs `args` on a rootfs with `files`; an executable is a file that begins with `#!`.
-fn output(files: &[(&str, &str)], args: &[&str]) -> String {
+pub(crate) fn output(files: &[(&str, &str)], args: &[&str]) -> String {
     let mut scene = Scene::empty();
     scene.bundle.directory("tmp", 0o1777);
     for (path, content) in files {
@@ -25,7 +25,7 @@ fn output(files: &[(&str, &str)], args: &[&str]) -> String {
 }
 
 /// A script as the entry, its interpreter named in its first line.
-fn script(text: &str) -> String {
+pub(crate) fn script(text: &str) -> String {
     output(&[("app", text)], &["/app"])
 }
 
