@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fragment_analysis::words::{file_name, interpreter, is_command_name, shell, wrapper};
 use fragment_types::ComponentName;
-use fragment_types::manifest::{Command, NeededSoname};
+use fragment_types::manifest::{Command, Machine, NeededSoname};
 
 use crate::added::group::Group;
 use crate::added::piece::Piece;
@@ -36,7 +36,13 @@ pub(crate) fn links(group: &Group, piece: &Piece, view: &View<'_>) -> Result<Lin
     let mut links = Links::default();
     let mut outside: BTreeMap<(String, _), NeededSoname> = BTreeMap::new();
     let mut known: BTreeMap<String, Found> = BTreeMap::new();
-    for need in &piece.index.needs {
+    // the libraries of cross compilers are for other machines' loaders
+    for need in piece
+        .index
+        .needs
+        .iter()
+        .filter(|n| is_native(n.need.machine))
+    {
         let soname = &need.need.soname;
         let key = format!("{soname} {}", need.directories.join(":"));
         let found = match known.get(&key) {
@@ -72,6 +78,15 @@ pub(crate) fn links(group: &Group, piece: &Piece, view: &View<'_>) -> Result<Lin
     links.commands = commands(group, piece, view)?;
     links.components.remove(&group.name);
     Ok(links)
+}
+
+/// Whether programs for `machine` run on the machine that is built for.
+fn is_native(machine: Machine) -> bool {
+    match std::env::consts::ARCH {
+        "x86_64" => matches!(machine, Machine::X86_64 | Machine::I386),
+        "aarch64" => machine == Machine::Aarch64,
+        _ => true,
+    }
 }
 
 #[derive(Debug, Clone)]
