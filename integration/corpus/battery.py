@@ -128,10 +128,10 @@ class Battery:
             file.write_bytes(data)
             file.chmod(mode)
 
-    def in_reference(self, case):
-        """A run in the full root."""
+    def in_reference(self, case, without=()):
+        """A run in the full root, or in one that does not have the paths `without`."""
         place = self.work / f"{case.id}.reference"
-        with self.reference.overlay(place) as rootfs:
+        with self.reference.overlay(place, without) as rootfs:
             self.put(case, rootfs)
             return self.start(self.yardstick, case, place, rootfs, f"reference-{case.id}")
 
