@@ -117,6 +117,8 @@ pub(crate) struct Analyser<'a> {
     pub(crate) warnings: BTreeSet<String>,
     /// By path, so that each is looked at once.
     pub(crate) own: BTreeMap<String, OwnFile>,
+    /// Links of the bundle by which the entry is found, and what led there.
+    pub(crate) entry_links: Vec<(Link, Vec<Evidence>)>,
     pub(crate) elves: HashMap<String, Rc<Elf>>,
     /// Bytes of names in all of them.
     pub(crate) elf_bytes: usize,
@@ -151,6 +153,7 @@ impl<'a> Analyser<'a> {
             ledger: Ledger::default(),
             warnings: BTreeSet::new(),
             own: BTreeMap::new(),
+            entry_links: Vec::new(),
             elves: HashMap::new(),
             elf_bytes: 0,
             seen: BTreeMap::new(),

@@ -305,19 +305,21 @@ impl Analyser<'_> {
         if !word.literal {
             return None;
         }
-        let path = match self.locate(&word.text) {
-            Ok(Place::Here { found, .. }) if found.kind == Kind::File => found.path,
+        let found = match self.locate(&word.text) {
+            Ok(Place::Here { found, .. }) if found.kind == Kind::File => found,
             // A bare name may also be one that the shell finds in PATH.
             _ => match self.search_path(&word.text) {
-                Ok(Some((found, _))) if !word.text.contains('/') => found.path,
+                Ok(Some((found, _))) if !word.text.contains('/') => found,
                 _ => return None,
             },
         };
+        let path = found.path.clone();
         if self.soft_bytes >= MAX_SOFT_BYTES
             || !self.enter(&format!("text {path}"), &context.soft())
         {
             return None;
         }
+        self.own_script(&found, context);
         let mut bytes = self.root.read_prefix(&path, shell::MAX_TEXT).ok()?;
         // An archive that unpacks itself is a text with something behind it.
         if let Some(end) = bytes.iter().position(|byte| *byte == 0) {

@@ -28,21 +28,21 @@ impl Analyser<'_> {
         if command.contains('/') {
             return match self.locate(&command)? {
                 Place::Here { found, links } => {
-                    let context = context.through(&links);
+                    let context = self.by_links(&links, &context);
                     let need = Need::Path {
                         path: clean(&self.task.absolute(&command)),
                     };
                     self.entry_here(command, need, &found, context)
                 }
                 Place::Absent { path, links } => {
-                    let context = context.through(&links);
+                    let context = self.by_links(&links, &context);
                     self.entry_absent(command, &clean(&path), context)
                 }
             };
         }
         match self.search_path(&command)? {
             Some((found, links)) => {
-                let context = context.through(&links);
+                let context = self.by_links(&links, &context);
                 let need = Need::Command {
                     name: command.clone(),
                 };
@@ -50,12 +50,18 @@ impl Analyser<'_> {
             }
             None => match self.dangling(&command)? {
                 Some((path, links)) => {
-                    let context = context.through(&links);
+                    let context = self.by_links(&links, &context);
                     self.entry_absent(command, &path, context)
                 }
                 None => self.command_absent(command, context),
             },
         }
+    }
+
+    fn by_links(&mut self, links: &[Link], context: &Context) -> Context {
+        let of = |link: &Link| (link.clone(), context.chain.clone());
+        self.entry_links.extend(links.iter().map(of));
+        context.through(links)
     }
 
     fn entry_here(

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 
+use fragment_sys::root::Link;
 use fragment_types::digest::Digest;
 use fragment_types::manifest::PathKind;
 use fragment_types::path::merged_usr;
-use fragment_types::{EvidenceKind, Need, Strength};
+use fragment_types::{Evidence, EvidenceKind, Need, Strength};
 use sha2::{Digest as _, Sha256};
 
 use crate::analyser::{Analyser, Context, OwnFile};
@@ -26,6 +27,9 @@ impl Analyser<'_> {
     /// recipes and requirements of components tell better what they need. bash imports `getaddrinfo`, and is no reason for a
     /// resolver.
     pub(crate) fn own_files(&mut self) -> Result<(), AnalysisError> {
+        for (link, chain) in std::mem::take(&mut self.entry_links) {
+            self.link_owner(&link, chain)?;
+        }
         let own: Vec<OwnFile> = self.own.values().cloned().collect();
         for file in own {
             let context = Context {
@@ -88,6 +92,28 @@ impl Analyser<'_> {
             context.chain,
         );
         Ok(true)
+    }
+
+    /// Notes the component that has a link as the bundle has it: a link of the alternatives system to a program of another
+    /// package is all that a package has of a command.
+    fn link_owner(&mut self, link: &Link, chain: Vec<Evidence>) -> Result<(), AnalysisError> {
+        let path = merged_usr(&link.path).into_owned();
+        let mut candidates = self.library.providing_path(&path)?;
+        candidates.retain(|provider| provider.target.as_ref() == Some(&link.target));
+        let best = self.preferred(candidates.iter().map(|provider| provider.component))?;
+        if let Some(index) = best {
+            let name = self.library.component(index)?.name;
+            let context = Context {
+                strength: Strength::Soft,
+                chain,
+                depth: 0,
+            };
+            let detail = format!("is the link of component {name}");
+            let context = context.with(EvidenceKind::Owner, &link.path, detail);
+            let need = Need::Component { name };
+            self.ledger.add(need, Strength::Soft, None, context.chain);
+        }
+        Ok(())
     }
 
     fn hash(&self, path: &str) -> Result<Digest, AnalysisError> {

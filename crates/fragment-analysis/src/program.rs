@@ -353,8 +353,8 @@ impl Analyser<'_> {
         entry.speaks |= speaks;
     }
 
-    /// Remembers a script of the bundle: which package it is from says what else the package needs.
-    fn own_script(&mut self, found: &Found, context: &Context) {
+    /// Remembers a text of the bundle that a program reads: which package it is from says what else the package needs.
+    pub(crate) fn own_script(&mut self, found: &Found, context: &Context) {
         let script = OwnFile {
             found: found.clone(),
             chain: context.chain.clone(),

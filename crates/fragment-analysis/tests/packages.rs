@@ -60,3 +60,37 @@ fn a_private_library_is_found_by_the_run_path_of_its_user() {
     let needs = of(&library);
     assert!(needs.contains(&"hard libf.so.1".to_owned()), "{needs:?}");
 }
+
+#[test]
+fn a_module_that_the_library_knows_brings_its_package() {
+    let module = "/usr/lib/python3/dist-packages/tool/__init__.py";
+    let library = Library::default()
+        .component("python3")
+        .file("/usr/bin/python3", b"\x7fELF")
+        .component("python3-tool")
+        .file(module, b"import os\n");
+    let rootfs = Rootfs::new();
+    rootfs.file(module, "import os\n", 0o644);
+    let wanted = soft(&rootfs, &["/usr/bin/python3", "-m", "tool"], &library);
+    assert!(
+        wanted.iter().any(|need| need.contains("`python3-tool`")),
+        "{wanted:?}"
+    );
+}
+
+#[test]
+fn the_link_that_the_entry_is_belongs_to_a_package_too() {
+    let library = Library::default()
+        .component("server")
+        .file("/usr/bin/server-core", b"\x7fELF")
+        .component("server-plugin")
+        .link("/usr/bin/server-plugin", "server-core");
+    let rootfs = Rootfs::new();
+    rootfs.directory("/usr/bin");
+    rootfs.link("/usr/bin/server-plugin", "server-core");
+    let wanted = soft(&rootfs, &["/usr/bin/server-plugin"], &library);
+    assert!(
+        wanted.iter().any(|need| need.contains("`server-plugin`")),
+        "{wanted:?}"
+    );
+}
