@@ -16,6 +16,7 @@ import tomllib
 import cases
 import container
 import fixtures
+import lone
 import root
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -30,6 +31,7 @@ BESIDE = ("/proc/", "/sys/", "/dev/", "/run/", "/etc/ld.so.cache")
 def arguments(parser):
     """The options both batteries have."""
     parser.add_argument("--reference", type=pathlib.Path, default=os.environ.get("CORPUS_REFERENCE", TOP / "target/corpus/reference"), help="the root made by `reference` ($CORPUS_REFERENCE, target/corpus/reference)")
+    parser.add_argument("--archives", type=pathlib.Path, help="where the .deb files of the reference are (REFERENCE.debs)")
     parser.add_argument("--store", type=pathlib.Path, default=os.environ.get("FRAGMENT_STORE", TOP / "target/library"), help="the library ($FRAGMENT_STORE, target/library)")
     parser.add_argument("--runtime", default=os.environ.get("FRAGMENT_RUNC", TOP / "target/bin/fragment-runc"))
     parser.add_argument("--fragment", default=os.environ.get("FRAGMENT", TOP / "target/bin/fragment"))
@@ -71,6 +73,7 @@ class Battery:
     def __init__(self, options):
         self.options = options
         self.reference = root.Reference(options.reference)
+        self.lone = lone.Lone(self.reference, options.archives)
         self.work = options.work.absolute() / str(os.getpid())
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True)
@@ -106,7 +109,7 @@ class Battery:
         table = tomllib.loads((HERE / "programs/programs.toml").read_text())
         case = cases.Case(id=f"compile-{name}", category="", argv=["/bin/sh", "-ec", f"cd /src; out=/out; {table['commands'][name]}"], env={"HOME": "/tmp"}, timeout=300)
         place = self.work / case.id
-        with self.reference.overlay(place) as rootfs:
+        with root.overlay(place, [self.reference.path]) as rootfs:
             shutil.copytree(HERE / "programs", rootfs / "src")
             result = self.start(self.yardstick, case, place, rootfs, case.id)
             if result.status != 0:
@@ -128,10 +131,17 @@ class Battery:
             file.write_bytes(data)
             file.chmod(mode)
 
-    def in_reference(self, case, without=()):
-        """A run in the full root, or in one that does not have the paths `without`."""
+    def in_reference(self, case):
+        """A run in the full root."""
+        return self.in_debian(case, [self.reference.path])
+
+    def alone(self, case):
+        """A run in a Debian root with the case's package and what it depends on."""
+        return self.in_debian(case, self.lone.layers(case.package))
+
+    def in_debian(self, case, lowers):
         place = self.work / f"{case.id}.reference"
-        with self.reference.overlay(place, without) as rootfs:
+        with root.overlay(place, lowers) as rootfs:
             self.put(case, rootfs)
             return self.start(self.yardstick, case, place, rootfs, f"reference-{case.id}")
 

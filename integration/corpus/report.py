@@ -23,6 +23,8 @@ def summarised(lines):
         summary["right in the reference"] = sum(1 for line in lines if "reference" in line and not line["reference"])
     if ran:
         summary["pass on the bare bundle"] = f"{len(passed)} of {len(ran)} ({100 * len(passed) / len(ran):.1f} %)"
+        if any("full" in line for line in passed):
+            summary["of these equal to a root with the package alone"] = sum(1 for line in passed if "full" in line)
         summary["components without a reason of their own"] = ", ".join(sorted({name for line in passed for name in line.get("unasked", [])})) or "none"
     if ratios:
         summary["median of composed bytes to Depends closure"] = f"{statistics.median(ratios):.2f}"

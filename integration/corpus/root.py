@@ -6,9 +6,9 @@ import os
 import pathlib
 import re
 import shutil
-import stat
 import subprocess
 
+DATABASE = "var/lib/dpkg"
 ALIASES = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 
@@ -17,7 +17,7 @@ class Reference:
 
     def __init__(self, path):
         self.path = pathlib.Path(path)
-        self.database = self.path / "var/lib/dpkg"
+        self.database = self.path / DATABASE
         if not (self.database / "status").exists():
             raise FileNotFoundError(f"no reference root in {path}: integration/corpus/reference {path} makes it")
 
@@ -54,22 +54,6 @@ class Reference:
         for name in self.status:
             for path in self.listed(name):
                 found[merged(path)] = name
-        return found
-
-    @functools.cached_property
-    def base(self):
-        """The packages of the smallest Debian root, which every other has too."""
-        return self.closure(name for name, fields in self.status.items() if fields.get("Essential") == "yes" or fields.get("Priority") == "required")
-
-    def strangers(self, package):
-        """The topmost paths that neither `package` nor what it depends on nor the smallest root has, but another package."""
-        own = self.closure([package]) | self.base
-        kept = {merged(path) for name in own for path in self.listed(name)}
-        found, below = set(), set()
-        for path in sorted(self.owners):
-            if path not in kept:
-                parent = path.rsplit("/", 1)[0]
-                (below if parent in found or parent in below else found).add(path)
         return found
 
     @functools.lru_cache(maxsize=None)
@@ -128,38 +112,28 @@ class Reference:
         if unpack.wait() or pack.wait():
             raise RuntimeError(f"copying the files of {package} into {rootfs}")
 
-    @contextlib.contextmanager
-    def overlay(self, place, without=()):
-        """The root with an upper directory of its own, mounted at place/merged for the time of the `with`; `without` are paths it
-        does not have."""
-        for name in ("upper", "work", "merged"):
-            (place / name).mkdir(parents=True)
-        self.hide(place / "upper", without)
-        options = f"lowerdir={self.path},upperdir={place}/upper,workdir={place}/work"
-        subprocess.run(["mount", "-t", "overlay", "-o", options, "overlay", str(place / "merged")], check=True)
-        try:
-            yield place / "merged"
-        finally:
-            subprocess.run(["umount", str(place / "merged")], check=True)
-            shutil.rmtree(place)
+
+@contextlib.contextmanager
+def mounted(place, lowers):
+    """Directories (the topmost first) under an upper one of their own, mounted at place/merged for the time of the `with`."""
+    for name in ("upper", "work", "merged"):
+        (place / name).mkdir(parents=True)
+    options = f"lowerdir={':'.join(map(str, lowers))},upperdir={place}/upper,workdir={place}/work"
+    subprocess.run(["mount", "-t", "overlay", "-o", options, "overlay", str(place / "merged")], check=True)
+    try:
+        yield place / "merged"
+    finally:
+        subprocess.run(["umount", str(place / "merged")], check=True)
 
 
-    def hide(self, upper, paths):
-        """Whiteouts (overlayfs.rst), below directories as they are in the root."""
-        made = {""}
-        for path in sorted(paths):
-            if not os.path.lexists(f"{self.path}{path}"):
-                continue
-            names = path.split("/")
-            for end in range(2, len(names)):
-                directory = "/".join(names[:end])
-                if directory not in made:
-                    about = os.stat(f"{self.path}{directory}")
-                    os.mkdir(f"{upper}{directory}")
-                    os.chown(f"{upper}{directory}", about.st_uid, about.st_gid)
-                    os.chmod(f"{upper}{directory}", about.st_mode & 0o7777)
-                    made.add(directory)
-            os.mknod(f"{upper}{path}", 0o600 | stat.S_IFCHR, 0)
+@contextlib.contextmanager
+def overlay(place, lowers):
+    """The same, and nothing is left of what was written."""
+    try:
+        with mounted(place, lowers) as merged_root:
+            yield merged_root
+    finally:
+        shutil.rmtree(place)
 
 
 def merged(path):
