@@ -30,7 +30,7 @@ class Lone:
         holder = next(layer for layer in (top, base) if (layer / root.DATABASE / "status").exists())
         ours, wanted = (one.status.get(package, {}).get("Version") for one in (root.Reference(holder), self.reference))
         if ours != wanted:
-            raise debian.Failure(f"{package} is {ours} in {top} and {wanted} in {self.reference.path}: remove {self.path}, which is of another reference")
+            raise debian.Failure(f"{package} is {ours} in {top}, not {wanted}: remove {self.path}, which is of another reference")
         return [top, base]
 
     @contextlib.contextmanager
