@@ -10,6 +10,7 @@ use fragment_types::{
     Capability, Catalogue, CatalogueError, ComponentIndex, Evidence, EvidenceKind, Need, Strength,
 };
 
+use crate::build_tools::Named;
 use crate::elf::Elf;
 use crate::error::AnalysisError;
 use crate::ledger::Ledger;
@@ -134,6 +135,8 @@ pub(crate) struct Analyser<'a> {
     /// Whether a program of the bundle imports what sets locales.
     pub(crate) sets_locale: bool,
     probes: Cell<usize>,
+    /// Directories that words name.
+    pub(crate) named: Named,
     /// Names of shared objects in directories of modules.
     pub(crate) natives: BTreeMap<String, Rc<Vec<String>>>,
     /// Command names and paths that words name, with the strength on whose behalf.
@@ -164,6 +167,7 @@ impl<'a> Analyser<'a> {
             built_locale: None,
             sets_locale: false,
             probes: Cell::new(MAX_PROBES),
+            named: Named::default(),
             natives: BTreeMap::new(),
             names: BTreeSet::new(),
             directories: BTreeMap::new(),

@@ -43,6 +43,8 @@ impl Analyser<'_> {
         self.purpose(words, &soft);
         self.pkg_config(words, &soft)?;
         self.linked(words, &soft)?;
+        self.build_tool(words, &soft)?;
+        self.name_directories(words);
         self.arguments(words, &soft)?;
         self.text_of(words, input, &soft)?;
         // `LD_LIBRARY_PATH=… prog`: what the program will find is not what was looked up here.
@@ -87,14 +89,21 @@ impl Analyser<'_> {
     }
 
     /// A program that a word names.
-    fn named_command(&mut self, name: &str, context: &Context) -> Result<(), AnalysisError> {
+    pub(crate) fn named_command(
+        &mut self,
+        name: &str,
+        context: &Context,
+    ) -> Result<(), AnalysisError> {
         let soft = context.soft();
         let named = (context.strength, name.to_owned());
         if self.names.len() >= MAX_NAMES || !self.names.insert(named) {
             return Ok(());
         }
         if name.contains('/') {
-            let place = self.locate(name);
+            let mut place = self.locate(name);
+            if !name.starts_with('/') && !matches!(place, Ok(Place::Here { .. })) {
+                place = self.locate(&self.seen_after_cd(name));
+            }
             return match self.tolerate(&soft, place)? {
                 Some(Place::Here { found, links }) if found.kind == Kind::File => {
                     self.program_of_words(&found, &context.through(&links).deeper())
@@ -305,7 +314,15 @@ impl Analyser<'_> {
         if !word.literal {
             return None;
         }
-        let found = match self.locate(&word.text) {
+        let is_file = |place: &Result<Place, AnalysisError>| match place {
+            Ok(Place::Here { found, .. }) => found.kind == Kind::File,
+            _ => false,
+        };
+        let mut place = self.locate(&word.text);
+        if !is_file(&place) && !word.text.starts_with('/') {
+            place = self.locate(&self.seen_after_cd(&word.text));
+        }
+        let found = match place {
             Ok(Place::Here { found, .. }) if found.kind == Kind::File => found,
             // A bare name may also be one that the shell finds in PATH.
             _ => match self.search_path(&word.text) {

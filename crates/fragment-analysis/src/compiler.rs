@@ -35,10 +35,7 @@ impl Analyser<'_> {
         if !is_compiler || arguments.iter().any(unlinked) || !arguments.iter().any(compiles) {
             return Ok(());
         }
-        let step = context.with(word_kind(first), &first.source, "links");
-        for name in START {
-            self.link_file(name, &step)?;
-        }
+        self.starts(&context.with(word_kind(first), &first.source, "links"))?;
         for word in arguments.iter().filter(|word| word.literal) {
             let Some(name) = word.text.strip_prefix("-l") else {
                 continue;
@@ -52,8 +49,16 @@ impl Analyser<'_> {
         Ok(())
     }
 
+    /// What everything is linked with.
+    pub(crate) fn starts(&mut self, context: &Context) -> Result<(), AnalysisError> {
+        for name in START {
+            self.link_file(name, &context.soft())?;
+        }
+        Ok(())
+    }
+
     /// A file that the linker looks for. The bundle's may be a script (ld(1), "File Commands") that names others.
-    fn link_file(&mut self, name: &str, context: &Context) -> Result<(), AnalysisError> {
+    pub(crate) fn link_file(&mut self, name: &str, context: &Context) -> Result<(), AnalysisError> {
         let directories = TRIPLETS.map(|triplet| format!("/usr/lib/{triplet}"));
         let split = TRIPLETS.map(|triplet| format!("/lib/{triplet}"));
         for directory in directories

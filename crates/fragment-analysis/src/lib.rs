@@ -29,6 +29,7 @@
 
 mod analyser;
 mod applets;
+mod build_tools;
 mod capability;
 mod command_line;
 mod compiler;

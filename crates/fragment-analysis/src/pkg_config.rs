@@ -43,7 +43,7 @@ impl Analyser<'_> {
     }
 
     /// `NAME.pc`: the bundle's is read for what it requires; with a component's comes what it requires, in `-dev` packages.
-    fn pc_file(&mut self, module: &str, context: &Context) -> Result<(), AnalysisError> {
+    pub(crate) fn pc_file(&mut self, module: &str, context: &Context) -> Result<(), AnalysisError> {
         let mut lacking = None;
         for directory in self.pc_directories() {
             let path = format!("{directory}/{module}.pc");
@@ -95,7 +95,7 @@ impl Analyser<'_> {
 }
 
 /// Names in a list of modules, versions left out: `a >= 1.2, b c`.
-fn modules(list: &str) -> Vec<String> {
+pub(crate) fn modules(list: &str) -> Vec<String> {
     let is_operator = |word: &str| !word.is_empty() && word.chars().all(|c| "<>=!".contains(c));
     let spaced = list.replace(',', " ");
     let mut words = spaced.split_whitespace();

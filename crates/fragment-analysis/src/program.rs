@@ -168,6 +168,7 @@ impl Analyser<'_> {
             .map(|text| Word::literal(text, script.path.clone()))
             .collect();
         self.text_of(&words, None, &context.soft())?;
+        self.build_tool(&words, &context.soft())?;
         // The script may be run by a wrapper once more (`#!/usr/bin/env -S nice python3`).
         for inner in wrapper::inner(&words) {
             self.text_of(&inner, None, &context.soft())?;

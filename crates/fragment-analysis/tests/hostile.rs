@@ -99,7 +99,58 @@ const CASES: &[Case] = &[
     case("commands in commands", nested_commands, ""),
     case("modules by the hundred in every language", many_modules, ""),
     case("texts made to be slow", slow_texts, ""),
+    case("makefiles that multiply", multiplying_makefiles, ""),
+    case("descriptions of builds made to be slow", slow_builds, ""),
 ];
+
+/// A script that builds in many directories; `file` of each holds `text`.
+fn builds(rootfs: &Rootfs, tool: &str, file: &str, text: &str) -> Task {
+    let mut script = "#!/bin/sh\n".to_owned();
+    for n in 0..64 {
+        rootfs.file(&format!("/{n}/{file}"), text, 0o644);
+        writeln!(script, "cd /{n} && {tool}").unwrap();
+    }
+    named(rootfs.program("/x", script))
+}
+
+fn multiplying_makefiles(rootfs: &Rootfs) -> Task {
+    let mut text = "all: $(V63) a0\n\techo $(V63) $(X)\nX = $(X) $(X:a=b) $(foreach $(X)) $(if $(X),$(X),$(X))\n".to_owned();
+    for n in 0..64 {
+        writeln!(
+            text,
+            "V{} = $(V{n}) $(V{n}) $(patsubst %,%%{n},$(V{n}))",
+            n + 1
+        )
+        .unwrap();
+        writeln!(
+            text,
+            "a%: b%{n} a%{n} $(V{n})\n\t$(CC) -c $< $(V63)\nb%: a%\n"
+        )
+        .unwrap();
+    }
+    writeln!(text, "V0 = {}", "x ".repeat(1000)).unwrap();
+    writeln!(text, "all: {}", "a0 b1 c2 ".repeat(4000)).unwrap();
+    builds(rootfs, "make", "Makefile", &text)
+}
+
+fn slow_builds(rootfs: &Rootfs) -> Task {
+    let text = |piece: &str| piece.repeat((64 << 10) / piece.len());
+    for (file, piece) in [
+        ("CMakeLists.txt", "add_subdirectory(x.c #[=[\n("),
+        ("meson.build", "subdir([('x.c' "),
+        ("configure.ac", "PKG_CHECK_MODULES([[(x],"),
+        ("Makefile.am", "SUBDIRS = . x.c\n"),
+        ("build.ninja", "a = $a$a\nrule x\n command = $a$a\n"),
+    ] {
+        builds(rootfs, "", file, &text(piece));
+    }
+    builds(
+        rootfs,
+        "(cmake .; meson setup b .; autoreconf; ninja)",
+        "x",
+        "",
+    )
+}
 
 fn named(_: &Rootfs) -> Task {
     task(&["/x"], &[])

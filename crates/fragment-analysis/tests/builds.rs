@@ -1,0 +1,283 @@
+//! Tools that run what a description in the bundle says, and compilers that leave linking to C's.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy's exception is for test functions, not for what they call"
+)]
+
+mod support;
+
+use support::{Library, Rootfs, library, soft};
+
+const LIBRARIES: &str = "/usr/lib/x86_64-linux-gnu";
+
+/// A library with compilers, tools that build, and what is linked with.
+fn tools() -> Library {
+    let command = |library: Library, name: &str| {
+        library
+            .component(name)
+            .file(&format!("/usr/bin/{name}"), name.as_bytes())
+    };
+    let names = [
+        "aclocal",
+        "autoconf",
+        "autoheader",
+        "automake",
+        "bison",
+        "c++",
+        "cc",
+        "clang",
+        "cmake",
+        "gcc",
+        "gfortran",
+        "libtoolize",
+        "ln",
+        "make",
+        "meson",
+        "ninja",
+        "pkg-config",
+        "pdflatex",
+    ];
+    names
+        .into_iter()
+        .fold(library(), command)
+        .component("libc6-dev")
+        .file("/usr/include/stdio.h", b"x")
+        .file(&format!("{LIBRARIES}/crt1.o"), b"x")
+        .file(&format!("{LIBRARIES}/libc.so"), b"x")
+        .file(&format!("{LIBRARIES}/libm.so"), b"x")
+        .component("zlib-dev")
+        .file("/usr/include/zlib.h", b"x")
+        .file(&format!("{LIBRARIES}/pkgconfig/zlib.pc"), b"x")
+        .component("fmt-dev")
+        .file(&format!("{LIBRARIES}/cmake/fmt/fmt-config.cmake"), b"x")
+        .component("autoconf-archive")
+        .file("/usr/share/aclocal/ax_pthread.m4", b"x")
+}
+
+/// Names of commands, and of files without their directories, that a shell text needs.
+fn wanted(rootfs: &Rootfs, text: &str) -> Vec<String> {
+    of(rootfs, &["/bin/sh", "-c", text])
+}
+
+fn of(rootfs: &Rootfs, argv: &[&str]) -> Vec<String> {
+    let needs = soft(rootfs, argv, &tools()).into_iter();
+    let name = |need: String| match need.strip_prefix("command ") {
+        Some(command) => Some(command.trim_matches('`').to_owned()),
+        None => need
+            .starts_with('/')
+            .then(|| need.rsplit('/').next().unwrap().to_owned()),
+    };
+    let mut out: Vec<String> = needs.filter_map(name).collect();
+    out.retain(|name| !["cp", "env", "mkdir", "nice", "sh"].contains(&name.as_str()));
+    out.sort();
+    out
+}
+
+#[track_caller]
+fn has(found: &[String], expected: &[&str]) {
+    for name in expected {
+        assert!(found.iter().any(|one| one == name), "{name}: {found:?}");
+    }
+}
+
+#[track_caller]
+fn lacks(found: &[String], expected: &[&str]) {
+    for name in expected {
+        assert!(!found.iter().any(|one| one == name), "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn cmake_reads_its_lists() {
+    let rootfs = Rootfs::new();
+    rootfs
+        .file(
+            "/data/CMakeLists.txt",
+            "project(h CXX)\nadd_subdirectory(sub)\nadd_executable(h h.cc)\nfind_package(ZLIB)\nfind_package(fmt)\n",
+            0o644,
+        )
+        .file("/data/h.cc", "#include <stdio.h>\n", 0o644)
+        .file("/data/sub/CMakeLists.txt", "enable_language(Fortran)\ntarget_link_libraries(x m)\n", 0o644);
+    let all = [
+        "c++",
+        "cmake",
+        "crt1.o",
+        "fmt-config.cmake",
+        "gfortran",
+        "libc.so",
+        "libm.so",
+        "make",
+        "stdio.h",
+        "zlib.pc",
+    ];
+    for text in [
+        "cmake -S /data -B /tmp/b && cmake --build /tmp/b",
+        "cd /data/build && cmake ..",
+        "mkdir b && cd b && cmake /data",
+        "cp -r /data /tmp/s && cd /tmp/s && cmake .",
+        "cp /data/h.cc /data/CMakeLists.txt /tmp && cd /tmp && env X=1 cmake .",
+        "cp -r /data/* /tmp && cd /tmp && cmake .",
+    ] {
+        assert_eq!(wanted(&rootfs, text), all, "{text}");
+    }
+    let found = wanted(&rootfs, "cmake -G Ninja /data");
+    has(&found, &["ninja", "c++"]);
+    lacks(&found, &["make", "cc"]);
+    for text in [
+        "cmake --version",
+        "cmake -E copy /data /x",
+        "ls /data && cmake -P /data/none.cmake",
+    ] {
+        lacks(&wanted(&rootfs, text), &["c++", "make"]);
+    }
+    // what was configured says what it was configured with
+    rootfs.file(
+        "/b/CMakeCache.txt",
+        "CMAKE_MAKE_PROGRAM:FILEPATH=/usr/bin/ninja\nCMAKE_C_COMPILER:FILEPATH=/usr/bin/clang\n",
+        0o644,
+    );
+    let found = wanted(&rootfs, "cmake --build /b");
+    has(&found, &["ninja", "clang"]);
+    lacks(&found, &["make", "cc"]);
+}
+
+#[test]
+fn meson_reads_its_builds() {
+    let rootfs = Rootfs::new();
+    rootfs
+        .file(
+            "/data/meson.build",
+            "project('h', 'c')\nsubdir('src')\n",
+            0o644,
+        )
+        .file(
+            "/data/src/meson.build",
+            "executable('h', 'h.c', dependencies: dependency('zlib'))\n",
+            0o644,
+        )
+        .file("/data/src/h.c", "#include <stdio.h>\n", 0o644);
+    let all = [
+        "cc",
+        "crt1.o",
+        "libc.so",
+        "meson",
+        "ninja",
+        "pkg-config",
+        "stdio.h",
+        "zlib.pc",
+    ];
+    for text in [
+        "meson setup /tmp/b /data && ninja -C /tmp/b",
+        "meson setup /data /tmp/b",
+        "cd /data && meson setup --buildtype=release b",
+        "meson /tmp/b /data",
+    ] {
+        assert_eq!(wanted(&rootfs, text), all, "{text}");
+    }
+    lacks(
+        &wanted(&rootfs, "cd /data && meson introspect"),
+        &["cc", "ninja"],
+    );
+}
+
+#[test]
+fn autotools_read_macros_and_variables() {
+    let rootfs = Rootfs::new();
+    rootfs
+        .file("/data/configure.ac", "AC_INIT([h],[1])\nAM_INIT_AUTOMAKE([foreign])\nAC_PROG_CC\nLT_INIT\nAX_PTHREAD\nAC_CHECK_LIB([m],[cos])\nAC_OUTPUT\n", 0o644)
+        .file("/data/Makefile.am", "bin_PROGRAMS = h\nh_SOURCES = h.c\n", 0o644)
+        .file("/data/h.c", "#include <stdio.h>\n", 0o644);
+    assert_eq!(
+        wanted(
+            &rootfs,
+            "cp -r /data /tmp/s && cd /tmp/s && autoreconf -i && ./configure -q"
+        ),
+        [
+            "aclocal",
+            "autoconf",
+            "automake",
+            "autoreconf",
+            "ax_pthread.m4",
+            "cc",
+            "crt1.o",
+            "libc.so",
+            "libm.so",
+            "libtoolize",
+            "stdio.h"
+        ]
+    );
+    has(
+        &wanted(&rootfs, "cd /data && ./configure"),
+        &["cc", "crt1.o", "stdio.h"],
+    );
+    // a script that is made already says by what it was made from
+    rootfs.file("/other/Makefile.in", "CXX = @CXX@\n", 0o644);
+    let found = wanted(&rootfs, "cd /other && ./configure");
+    has(&found, &["c++"]);
+    lacks(&found, &["cc"]);
+    // without a description nothing is compiled
+    lacks(
+        &wanted(&rootfs, "cd /tmp && autoreconf"),
+        &["cc", "automake"],
+    );
+}
+
+#[test]
+fn make_runs_the_recipes_of_its_goals() {
+    let rootfs = Rootfs::new();
+    rootfs
+        .file("/data/Makefile", "include more.mk\nh: h.o\n\t$(CC) -o $@ $^ -lm\nh.o: h.c\n\t$(CC) -c $<\ndoc:\n\tpdflatex doc\nlink:\n\tln --relative -s a b\n", 0o644)
+        .file("/data/more.mk", "CC = clang\n", 0o644)
+        .file("/data/h.c", "#include <stdio.h>\n", 0o644);
+    let compiled = ["clang", "crt1.o", "libc.so", "libm.so", "make", "stdio.h"];
+    for text in [
+        "make -C /data",
+        "cd /data && make -j4",
+        "make -f /data/Makefile h",
+        "cp -r /data /tmp/s && make -C /tmp/s",
+        "nice make --directory=/data h",
+    ] {
+        assert_eq!(wanted(&rootfs, text), compiled, "{text}");
+    }
+    assert_eq!(wanted(&rootfs, "make -C /data doc"), ["make", "pdflatex"]);
+    assert_eq!(
+        wanted(&rootfs, "make -C /data CC=gcc h")[..2],
+        ["crt1.o", "gcc"]
+    );
+    // a script of make's own
+    rootfs.program("/app/mk", "#!/usr/bin/make -f\nall: ; @bison x.y\n");
+    assert_eq!(of(&rootfs, &["/app/mk"]), ["bison"]);
+    // rules that make brings: a source says what makes it
+    rootfs.file("/own/h.cc", "#include <stdio.h>\n", 0o644);
+    let found = wanted(&rootfs, "cd /own && make h");
+    lacks(&found, &["cc"]);
+    rootfs.file("/own/Makefile", "all: h\n", 0o644);
+    has(
+        &wanted(&rootfs, "cd /own && make"),
+        &["c++", "stdio.h", "crt1.o"],
+    );
+}
+
+#[test]
+fn ninja_runs_the_commands_of_its_rules() {
+    let rootfs = Rootfs::new();
+    rootfs.file(
+        "/data/build.ninja",
+        "cc = gcc\nrule c\n command = $cc -c $in -o $out\nbuild x.o: c x.c\n",
+        0o644,
+    );
+    for text in ["ninja -C /data", "ninja -f /data/build.ninja"] {
+        assert_eq!(wanted(&rootfs, text), ["gcc", "ninja"], "{text}");
+    }
+}
+
+#[test]
+fn names_are_seen_from_where_cd_leads() {
+    let rootfs = Rootfs::new();
+    rootfs
+        .file("/data/h.c", "#include <stdio.h>\n", 0o644)
+        .program("/data/sub/run", "#!/bin/sh\nbison x.y\n");
+    has(&wanted(&rootfs, "cd /data && gcc h.c"), &["stdio.h"]);
+    has(&wanted(&rootfs, "cd /data && cd sub && ./run"), &["bison"]);
+}
