@@ -6,7 +6,7 @@ import re
 import tomllib
 
 HERE = pathlib.Path(__file__).resolve().parent
-FIELDS = {"package", "install", "argv", "env", "cwd", "uid", "gid", "stdin", "tty", "files", "probe", "layout", "timeout", "tags", "exit", "stdout", "output"}
+FIELDS = {"package", "install", "argv", "env", "cwd", "uid", "gid", "stdin", "tty", "files", "probe", "layout", "timeout", "tags", "exit", "stdout", "output", "annotations"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Case:
     layout: str = "merged"
     timeout: int = 30
     tags: list = dataclasses.field(default_factory=list)
+    annotations: dict = dataclasses.field(default_factory=dict)
     exit: int | None = 0
     stdout: str | None = None
     output: str | None = None

@@ -44,6 +44,7 @@ def configuration(case, rootfs, name):
     return {
         "ociVersion": "1.0.2",
         "hostname": "corpus",
+        "annotations": case.annotations,
         "root": {"path": str(rootfs), "readonly": False},
         "process": {
             "terminal": case.tty,

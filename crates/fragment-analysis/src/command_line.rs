@@ -45,6 +45,7 @@ impl Analyser<'_> {
         self.linked(words, &soft)?;
         self.build_tool(words, &soft)?;
         self.name_directories(words);
+        self.named_data(words, &soft)?;
         self.arguments(words, &soft)?;
         self.text_of(words, input, &soft)?;
         // `LD_LIBRARY_PATH=… prog`: what the program will find is not what was looked up here.

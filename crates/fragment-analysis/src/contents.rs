@@ -17,7 +17,7 @@ use crate::rules;
 /// Kind of evidence that a constant is.
 const KIND: EvidenceKind = EvidenceKind::Text;
 /// Bytes of constants that are looked through for one file, and of Go's function names.
-const MAX_CONSTANTS: u64 = 1 << 20;
+pub(crate) const MAX_CONSTANTS: u64 = 1 << 20;
 /// Longest constant that can be a name or path.
 const MAX_CONSTANT: usize = 256;
 /// Most constants of one analysis that are looked up in the library.

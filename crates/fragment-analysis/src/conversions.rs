@@ -70,7 +70,7 @@ impl Analyser<'_> {
     }
 
     /// The component that supplies a program.
-    fn supplier(&self, path: &str) -> Result<Option<ComponentSummary>, AnalysisError> {
+    pub(crate) fn supplier(&self, path: &str) -> Result<Option<ComponentSummary>, AnalysisError> {
         let Some(path) = self.in_library(path)? else {
             return Ok(None);
         };

@@ -15,10 +15,13 @@ mod lua;
 mod node;
 mod perl;
 mod php;
+mod qml;
 mod r;
 mod ruby;
 mod tcl;
 mod token;
+
+pub(crate) use qml::directories as qml_directories;
 
 pub use node::{is_built_in as is_node_built_in, package as node_package};
 
@@ -55,7 +58,7 @@ pub fn read(language: Language, text: &str) -> BTreeSet<Import> {
     let mut out = BTreeSet::new();
     let tokens = match language {
         Language::Shell => return out,
-        Language::C | Language::Tcl => Vec::new(),
+        Language::C | Language::Qml | Language::Tcl => Vec::new(),
         _ => token::tokens(language, text),
     };
     let mut add = |import: Import| {
@@ -84,6 +87,7 @@ pub fn read(language: Language, text: &str) -> BTreeSet<Import> {
         Language::R => r::imports(&tokens, &mut add),
         Language::Tcl => tcl::imports(text, &mut add),
         Language::C => c::imports(text, &mut add),
+        Language::Qml => qml::imports(text, &mut add),
         Language::Shell => {}
     }
     calls::imports(language, &tokens, &mut add);

@@ -10,7 +10,7 @@
 //! | [`shebang`] | `#!` lines, as the kernel reads them |
 //! | [`env_command`] | command lines of env(1), `-S` included |
 //! | [`words`] | command lines and shell texts: which commands they name |
-//! | [`imports`] | texts of Python, Perl, Ruby, JavaScript, PHP, Lua, Tcl, R and C: what they load and run |
+//! | [`imports`] | texts of Python, Perl, Ruby, JavaScript, PHP, Lua, Tcl, R, QML and C: what they load and run |
 //! | [`python`] | imports of Python texts |
 //! | [`address`] | words that are network addresses |
 //!
@@ -44,6 +44,7 @@ mod loader;
 mod merged;
 mod modules;
 mod name_service;
+mod named_data;
 mod owner;
 mod packages;
 mod pam;
@@ -52,6 +53,7 @@ mod places;
 mod program;
 mod rules;
 mod task;
+mod terminals;
 
 pub mod address;
 pub mod elf;
@@ -101,13 +103,36 @@ pub fn analyse(
     task: &Task,
     library: &dyn Catalogue,
 ) -> Result<Analysis, AnalysisError> {
+    read(root, task, library, false)
+}
+
+/// The same for a bundle below which something is put even if it lacks nothing: evidence that would not make a bundle thin is
+/// read of every bundle.
+///
+/// # Errors
+/// As [`analyse`].
+pub fn analyse_whole(
+    root: &Root,
+    task: &Task,
+    library: &dyn Catalogue,
+) -> Result<Analysis, AnalysisError> {
+    read(root, task, library, true)
+}
+
+fn read(
+    root: &Root,
+    task: &Task,
+    library: &dyn Catalogue,
+    whole: bool,
+) -> Result<Analysis, AnalysisError> {
     let mut analyser = analyser::Analyser::new(root, task, library);
     let (entry, context) = analyser.entry()?;
     analyser.command_line(&context)?;
     analyser.environment(&context)?;
-    if analyser.ledger.is_thin() {
+    if whole || analyser.ledger.is_thin() {
         analyser.own_files()?;
         analyser.conversions()?;
+        analyser.terminal()?;
         analyser.pam()?;
         analyser.built_locale()?;
         if entry.in_bundle {

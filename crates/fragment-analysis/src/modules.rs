@@ -9,6 +9,7 @@ use crate::analyser::{Analyser, Context, Place, clean};
 use crate::error::AnalysisError;
 use crate::imports::{self, Import};
 use crate::libraries::directory;
+use crate::places::TRIPLETS;
 use crate::python;
 use crate::rules;
 use crate::words::Word;
@@ -130,6 +131,9 @@ impl Analyser<'_> {
         if language == Language::C {
             return self.header(name, &step);
         }
+        if language == Language::Qml {
+            return self.qml_module(name, &step);
+        }
         if language == Language::Python && name.starts_with('.') {
             return self.relative_module(name, source, &step);
         }
@@ -141,6 +145,11 @@ impl Analyser<'_> {
                 }
             }
             self.module_implies(top, &step)?;
+            for (module, other) in rules::PYTHON_MODULES {
+                if *module == top {
+                    self.import(language, other, source, &step)?;
+                }
+            }
             if python::is_built_in(top) || top.is_empty() {
                 return Ok(());
             }
@@ -173,6 +182,34 @@ impl Analyser<'_> {
             _ => name.to_owned(),
         };
         self.need_module(language.name(), &name, None, &step);
+        Ok(())
+    }
+
+    /// A module of QML: the bundle's, beside what was given by `-I` and in Qt's own directories, else a component's.
+    fn qml_module(&mut self, name: &str, context: &Context) -> Result<(), AnalysisError> {
+        let own = self.directories.get(&Language::Qml).cloned();
+        let system = TRIPLETS
+            .iter()
+            .flat_map(|triplet| ["qt5", "qt6"].map(|qt| format!("/usr/lib/{triplet}/{qt}/qml")));
+        let places: Vec<String> = own.unwrap_or_default().into_iter().chain(system).collect();
+        let directories = imports::qml_directories(name);
+        let paths: Vec<String> = places
+            .iter()
+            .flat_map(|place| {
+                directories
+                    .iter()
+                    .map(move |one| format!("{place}/{one}/qmldir"))
+            })
+            .collect();
+        if paths.iter().any(|path| self.probe(path).is_some()) {
+            return Ok(());
+        }
+        for path in paths {
+            if self.in_library(&path)?.is_some() {
+                self.need_path(&path, context);
+                break;
+            }
+        }
         Ok(())
     }
 

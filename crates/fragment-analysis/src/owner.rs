@@ -7,10 +7,12 @@ use fragment_sys::root::Link;
 use fragment_types::digest::Digest;
 use fragment_types::manifest::PathKind;
 use fragment_types::path::merged_usr;
+use fragment_types::symbol::is_plugged_charset;
 use fragment_types::{Evidence, EvidenceKind, Need, Strength};
 use sha2::{Digest as _, Sha256};
 
 use crate::analyser::{Analyser, Context, OwnFile};
+use crate::contents::MAX_CONSTANTS;
 use crate::elf::{self, FileSource};
 use crate::error::AnalysisError;
 use crate::rules;
@@ -45,6 +47,10 @@ impl Analyser<'_> {
                 let result = self.symbols(&file, &context);
                 imports = self.tolerate(&context, result)?.unwrap_or_default();
                 self.sets_locale |= rules::all_of(rules::SETS_LOCALE, &imports).is_some();
+            }
+            if known && file.speaks && !file.is_script {
+                let result = self.converts(&file, &context);
+                self.tolerate(&context, result)?;
             }
             if !known && !file.is_script {
                 let told = speaks.then_some(&imports);
@@ -112,6 +118,33 @@ impl Analyser<'_> {
             let context = context.with(EvidenceKind::Owner, &link.path, detail);
             let need = Need::Component { name };
             self.ledger.add(need, Strength::Soft, None, context.chain);
+        }
+        Ok(())
+    }
+
+    /// The common plugins of iconv(3) for a program that converts and names a character set that needs one: of its package no
+    /// dependency says so.
+    fn converts(&mut self, file: &OwnFile, context: &Context) -> Result<(), AnalysisError> {
+        let path = &file.found.path;
+        if !elf::is_elf(&self.root.read_prefix(path, 4)?) {
+            return Ok(());
+        }
+        let wrong = |source| AnalysisError::Elf {
+            path: path.clone(),
+            source,
+        };
+        let source = FileSource::new(self.root.open_file(path)?)
+            .map_err(|error| wrong(elf::ElfError::Read(error)))?;
+        let (symbol, plugin) = rules::CONVERSIONS;
+        if !elf::imports(&source).map_err(wrong)?.contains(symbol) {
+            return Ok(());
+        }
+        let contents = elf::contents(&source, true, MAX_CONSTANTS).map_err(wrong)?;
+        let mut texts = contents.constants.split(|byte| *byte == 0);
+        if let Some(name) = texts.find(|text| is_plugged_charset(text)) {
+            let detail = format!("{symbol}, {}", String::from_utf8_lossy(name));
+            let context = context.with(EvidenceKind::Symbol, path, detail);
+            self.need_path(plugin, &context);
         }
         Ok(())
     }

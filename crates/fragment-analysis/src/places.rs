@@ -66,7 +66,7 @@ fn patterns(language: Language) -> &'static [&'static str] {
             "/usr/lib/R/site-library",
             "/usr/lib/R/library",
         ],
-        Language::C | Language::Tcl | Language::Shell => &[],
+        Language::C | Language::Qml | Language::Tcl | Language::Shell => &[],
     }
 }
 

@@ -416,6 +416,9 @@ pub(crate) const PYTHON_DATA: &[(&str, &str)] = &[
     ("zoneinfo", "/usr/share/zoneinfo/Etc/UTC"),
 ];
 
+/// Python modules that run others in an interpreter of their own.
+pub(crate) const PYTHON_MODULES: &[(&str, &str)] = &[("venv", "ensurepip")];
+
 /// Python modules whose purpose is a capability.
 pub(crate) const PYTHON_CAPABILITIES: &[(&[&str], &[&str])] = &[
     (

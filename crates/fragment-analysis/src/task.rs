@@ -16,6 +16,8 @@ pub struct Task {
     pub uid: u32,
     /// Group id.
     pub gid: u32,
+    /// Whether its standard streams are a terminal.
+    pub terminal: bool,
 }
 
 impl Task {
@@ -68,6 +70,7 @@ mod tests {
             cwd: cwd.into(),
             uid: 0,
             gid: 0,
+            terminal: false,
         };
         for (cwd, path, expected) in [
             ("/", "x", "/x"),

@@ -7,6 +7,7 @@
 
 mod support;
 
+use fragment_analysis::analyse_whole;
 use fragment_types::manifest::PathKind;
 use support::{Library, Rootfs, gcc, library, missing, soft, task};
 
@@ -208,4 +209,12 @@ fn go_functions_survive_stripping() {
         !found.iter().any(|own| own.contains("tcp_listen")),
         "{found:?}"
     );
+    // by itself it gets them where something is composed in any case
+    let direct = task(&["/app"], &[]);
+    let alone = rootfs.analyse_with(&direct, &library()).unwrap();
+    assert_eq!(missing(&alone), [""; 0]);
+    let whole = analyse_whole(&rootfs.root(), &direct, &library()).unwrap();
+    let zone = "soft /usr/share/zoneinfo/Etc/UTC".to_owned();
+    assert!(missing(&whole).contains(&zone), "{whole:?}");
+    assert!(!whole.is_thin());
 }

@@ -219,3 +219,13 @@ fn what_applets_cannot_do_brings_the_command_of_the_distribution() {
     );
     assert_eq!(found, ["command `sort`", "component `coreutils`"]);
 }
+
+#[test]
+fn python_modules_that_are_run_by_others() {
+    let rootfs = Rootfs::new();
+    let found = soft(&rootfs, &["python3", "-m", "venv", "/tmp/v"], &library());
+    assert!(
+        found.contains(&"python3 module `ensurepip`".to_owned()),
+        "{found:?}"
+    );
+}

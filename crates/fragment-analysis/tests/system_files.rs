@@ -164,6 +164,30 @@ fn conversions_of_a_library_that_the_program_names() {
 }
 
 #[test]
+fn conversions_of_a_known_program_that_names_a_character_set() {
+    let plugin = format!("{LIBRARIES}/gconv/ISO8859-1.so");
+    let source = |name: &str| {
+        format!(
+            "#include <iconv.h>\nint main(void) {{ return iconv_open(\"{name}\", \"UTF-8\") == 0; }}"
+        )
+    };
+    for (name, expected) in [("ISO-8859-15", &[plugin.as_str()][..]), ("UCS-4", &[])] {
+        let rootfs = Rootfs::new();
+        let program = gcc(&rootfs.at("/"), "usr/bin/convert", &source(name), &[]);
+        let library = library()
+            .component("tool")
+            .file("/usr/bin/convert", &std::fs::read(program).unwrap())
+            .component("gconv")
+            .file(&plugin, b"x");
+        assert_eq!(
+            paths(&rootfs, &["convert"], &[], &library),
+            expected,
+            "{name}"
+        );
+    }
+}
+
+#[test]
 fn pam_services_of_the_bundles_programs_are_followed() {
     let rootfs = Rootfs::new();
     gcc(

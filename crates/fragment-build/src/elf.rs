@@ -121,58 +121,14 @@ fn telling_imports<H: FileHeader>(
     let undefined = symbols.iter().filter(|symbol| symbol.is_undefined(endian));
     let names = undefined.filter_map(|symbol| symbol.name(endian, symbols.strings()).ok());
     let mut told = symbol::telling(names.filter_map(|name| std::str::from_utf8(name).ok()));
-    if told.contains("iconv_open") && !data.split(|byte| *byte == 0).any(is_plugged_charset) {
+    if told.contains("iconv_open")
+        && !data
+            .split(|byte| *byte == 0)
+            .any(symbol::is_plugged_charset)
+    {
         told.remove("iconv_open");
     }
     told
-}
-
-/// Whether a text is the name of a character set that the C library converts by a plugin; UTF-8, ASCII and UCS-2 and -4 are
-/// built in (`iconv/gconv_builtin.h` of glibc).
-fn is_plugged_charset(text: &[u8]) -> bool {
-    if !(3..=16).contains(&text.len()) {
-        return false;
-    }
-    let plain: Vec<u8> = text
-        .iter()
-        .filter(|byte| !matches!(byte, b'-' | b'_'))
-        .map(u8::to_ascii_uppercase)
-        .collect();
-    let numbered = [
-        &b"ISO8859"[..],
-        b"CP",
-        b"WINDOWS",
-        b"LATIN",
-        b"UTF16",
-        b"UTF32",
-    ];
-    let is_numbered = |prefix: &&[u8]| {
-        plain.strip_prefix(*prefix).is_some_and(|rest| {
-            let rest = rest
-                .strip_suffix(b"LE")
-                .or(rest.strip_suffix(b"BE"))
-                .unwrap_or(rest);
-            rest.len() <= 4
-                && rest.iter().all(u8::is_ascii_digit)
-                && (!rest.is_empty() || prefix.starts_with(b"UTF"))
-        })
-    };
-    let named = [
-        &b"BIG5"[..],
-        b"EUCCN",
-        b"EUCJP",
-        b"EUCKR",
-        b"EUCTW",
-        b"GB18030",
-        b"GB2312",
-        b"GBK",
-        b"KOI8R",
-        b"KOI8U",
-        b"SHIFTJIS",
-        b"SJIS",
-        b"UTF7",
-    ];
-    named.contains(&plain.as_slice()) || numbered.iter().any(is_numbered)
 }
 
 /// `.gnu.version_d` without the base version, which is the file's own name.
@@ -228,7 +184,7 @@ fn required_versions<H: FileHeader>(
 
 #[cfg(test)]
 mod tests {
-    use super::{is_plugged_charset, parse};
+    use super::parse;
 
     #[test]
     fn reads_the_test_program_itself() {
@@ -257,22 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn conversions_tell_something_where_a_plugin_is_named() {
-        for (text, expected) in [
-            ("ISO-8859-1", true),
-            ("ISO8859-15", true),
-            ("utf-16le", true),
-            ("UTF-16", true),
-            ("CP1252", true),
-            ("EUC-JP", true),
-            ("UTF-8", false),
-            ("UCS-4LE", false),
-            ("ASCII", false),
-            ("CP", false),
-            ("CPU0", false),
-        ] {
-            assert_eq!(is_plugged_charset(text.as_bytes()), expected, "{text}");
-        }
+    fn conversions_tell_nothing_where_no_plugin_is_named() {
         // It converts for C++ programs that ask for it.
         let own = std::fs::read("/usr/lib/x86_64-linux-gnu/libstdc++.so.6").unwrap();
         assert!(!parse(&own).unwrap().imports.contains("iconv_open"));

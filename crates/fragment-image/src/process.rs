@@ -56,6 +56,7 @@ impl Process {
             cwd: self.cwd.clone(),
             uid: self.uid,
             gid: self.gid,
+            terminal: false,
         }
     }
 

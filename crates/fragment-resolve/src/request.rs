@@ -43,6 +43,19 @@ pub struct Policy {
     pub min_grade: Grade,
 }
 
+impl Policy {
+    /// Whether the user asked for components, by name or by `always`, whatever the bundle holds.
+    #[must_use]
+    pub fn is_composed(&self) -> bool {
+        let lock = self.lock.as_ref();
+        self.compose != Compose::Off
+            && (self.compose == Compose::Always
+                || !self.components.is_empty()
+                || !self.require.is_empty()
+                || lock.is_some_and(|lock| !lock.is_empty()))
+    }
+}
+
 /// A question to resolution.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {

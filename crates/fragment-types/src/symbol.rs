@@ -91,6 +91,55 @@ pub fn telling<'i>(
         .collect()
 }
 
+/// Whether a text is the name of a character set that the C library converts by a plugin; UTF-8, ASCII and UCS-2 and -4 are
+/// built in (`iconv/gconv_builtin.h` of glibc).
+#[must_use]
+pub fn is_plugged_charset(text: &[u8]) -> bool {
+    if !(3..=16).contains(&text.len()) {
+        return false;
+    }
+    let plain: Vec<u8> = text
+        .iter()
+        .filter(|byte| !matches!(byte, b'-' | b'_'))
+        .map(u8::to_ascii_uppercase)
+        .collect();
+    let numbered = [
+        &b"ISO8859"[..],
+        b"CP",
+        b"WINDOWS",
+        b"LATIN",
+        b"UTF16",
+        b"UTF32",
+    ];
+    let is_numbered = |prefix: &&[u8]| {
+        plain.strip_prefix(*prefix).is_some_and(|rest| {
+            let rest = rest
+                .strip_suffix(b"LE")
+                .or(rest.strip_suffix(b"BE"))
+                .unwrap_or(rest);
+            rest.len() <= 4
+                && rest.iter().all(u8::is_ascii_digit)
+                && (!rest.is_empty() || prefix.starts_with(b"UTF"))
+        })
+    };
+    let named = [
+        &b"BIG5"[..],
+        b"EUCCN",
+        b"EUCJP",
+        b"EUCKR",
+        b"EUCTW",
+        b"GB18030",
+        b"GB2312",
+        b"GBK",
+        b"KOI8R",
+        b"KOI8U",
+        b"SHIFTJIS",
+        b"SJIS",
+        b"UTF7",
+    ];
+    named.contains(&plain.as_slice()) || numbered.iter().any(is_numbered)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,5 +153,24 @@ mod tests {
     fn only_what_tells_something_is_kept() {
         let kept = telling(["printf", "socket", "connect", "socket", "sock"]);
         assert_eq!(kept.into_iter().collect::<Vec<_>>(), ["connect", "socket"]);
+    }
+
+    #[test]
+    fn character_sets_beyond_the_built_in_ones() {
+        for (text, expected) in [
+            ("ISO-8859-1", true),
+            ("ISO8859-15", true),
+            ("utf-16le", true),
+            ("UTF-16", true),
+            ("CP1252", true),
+            ("EUC-JP", true),
+            ("UTF-8", false),
+            ("UCS-4LE", false),
+            ("ASCII", false),
+            ("CP", false),
+            ("CPU0", false),
+        ] {
+            assert_eq!(is_plugged_charset(text.as_bytes()), expected, "{text}");
+        }
     }
 }

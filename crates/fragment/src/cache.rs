@@ -268,6 +268,7 @@ mod tests {
             cwd: "/".into(),
             uid: 0,
             gid: 0,
+            terminal: false,
         };
         Key::new(&task, &Policy::default(), Digest::of(b"library"))
     }
@@ -291,6 +292,7 @@ mod tests {
             cwd: "/".into(),
             uid,
             gid: 0,
+            terminal: false,
         };
         let (policy, library) = (Policy::default(), Digest::of(b"library"));
         let always = Policy {

@@ -200,7 +200,7 @@ pub fn task(
     let said = control::said_of_task(settings, flags);
     let policy = control::policy(settings, &said);
     let (root, task) = (Root::empty(), task.subject());
-    let analysis = fragment_analysis::analyse(&root, &task, library)?;
+    let analysis = analysed(&root, &task, library, &policy)?;
     let decision = choose(library, &root, &task, analysis, policy.clone())?;
     let form = if decision.layers.is_empty() {
         Form::Plain
@@ -267,7 +267,7 @@ fn decide(
     };
     let mut root = Root::open(rootfs)?;
     let Some(cache) = cache else {
-        let mut analysis = fragment_analysis::analyse(&root, &task, library)?;
+        let mut analysis = analysed(&root, &task, library, &policy)?;
         satisfy(&mut analysis.requirements);
         return choose(library, &root, &task, analysis, policy);
     };
@@ -279,7 +279,7 @@ fn decide(
         }
     }
     root = root.recording();
-    let mut analysis = fragment_analysis::analyse(&root, &task, library)?;
+    let mut analysis = analysed(&root, &task, library, &policy)?;
     let found = analysis.requirements.clone();
     satisfy(&mut analysis.requirements);
     let satisfied = analysis.requirements.clone();
@@ -288,6 +288,19 @@ fn decide(
         cache.write(&key, &decision.keep(found, satisfied, witnesses));
     }
     Ok(decision)
+}
+
+/// What the entrypoint needs: of a bundle that is composed in any case, with all that can only add to a composition.
+fn analysed(
+    root: &Root,
+    task: &fragment_analysis::Task,
+    library: &Library,
+    policy: &Policy,
+) -> Result<fragment_analysis::Analysis, fragment_analysis::AnalysisError> {
+    match policy.is_composed() {
+        true => fragment_analysis::analyse_whole(root, task, library),
+        false => fragment_analysis::analyse(root, task, library),
+    }
 }
 
 /// Whether the overlay can be mounted where the composition wants it.

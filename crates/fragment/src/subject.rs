@@ -11,6 +11,7 @@ pub(crate) fn task_of(spec: &Spec) -> fragment_analysis::Task {
             cwd: "/".to_owned(),
             uid: 0,
             gid: 0,
+            terminal: false,
         };
     };
     fragment_analysis::Task {
@@ -19,6 +20,7 @@ pub(crate) fn task_of(spec: &Spec) -> fragment_analysis::Task {
         cwd: process.cwd().to_string_lossy().into_owned(),
         uid: process.user().uid(),
         gid: process.user().gid(),
+        terminal: process.terminal().unwrap_or(false),
     }
 }
 

@@ -205,6 +205,7 @@ impl Task {
             cwd: self.workdir.clone(),
             uid: 0,
             gid: 0,
+            terminal: false,
         }
     }
 

@@ -249,6 +249,27 @@ fn curl() -> Scene {
     scene
 }
 
+/// What only adds to a composition is read of a bundle that lacks nothing where something is composed in any case.
+#[test]
+fn what_a_complete_bundle_would_like_is_composed_where_composing_was_asked_for() {
+    let mut scene = full();
+    let root = scene.bundle.rootfs();
+    fs::create_dir(root.join("app")).expect("make a directory");
+    fs::copy(root.join("bin/busybox"), root.join("app/busybox")).expect("copy the program");
+    let zone = "/usr/share/zoneinfo/Europe/Berlin";
+    symlink(zone, root.join("app/zone")).expect("make a link");
+    scene
+        .bundle
+        .args(&["/app/busybox", "head", "-c4", "/app/zone"]);
+    assert_eq!(components(&plan(&scene).output().ok().json()), [""; 0]);
+    annotate(&mut scene, "compose", "always");
+    assert_eq!(
+        components(&plan(&scene).output().ok().json()),
+        ["core", "tzdata"]
+    );
+    scene.run().ok().stdout("TZif");
+}
+
 #[test]
 fn a_lock_is_composed_as_it_was_printed() {
     let mut scene = curl();

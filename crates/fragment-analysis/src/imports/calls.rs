@@ -51,7 +51,7 @@ fn runs(language: Language, name: &str) -> bool {
         ),
         Language::Lua => matches!(name, "execute" | "popen"),
         Language::R => matches!(name, "system" | "system2"),
-        Language::C | Language::Shell | Language::Tcl => false,
+        Language::C | Language::Qml | Language::Shell | Language::Tcl => false,
     }
 }
 

@@ -4,6 +4,13 @@ use super::Import;
 use super::token::{MAX_STATEMENT, Token};
 
 pub(super) fn imports(tokens: &[Token<'_>], add: &mut dyn FnMut(Import)) {
+    for driver in tokens
+        .iter()
+        .filter_map(Token::beginning)
+        .filter_map(driver)
+    {
+        add(Import::Module(format!("DBD::{driver}")));
+    }
     for (at, token) in tokens.iter().enumerate() {
         let Some(keyword @ ("use" | "require" | "do")) = token.word() else {
             continue;
@@ -56,6 +63,15 @@ pub(super) fn imports(tokens: &[Token<'_>], add: &mut dyn FnMut(Import)) {
             _ => {}
         }
     }
+}
+
+/// The driver in the name of a data source (DBI(3pm)): `dbi:SQLite:dbname=x`, `dbi:mysql(RaiseError=>1):x`.
+fn driver(text: &str) -> Option<&str> {
+    let scheme = text
+        .get(..4)
+        .filter(|scheme| scheme.eq_ignore_ascii_case("dbi:"))?;
+    let (driver, _) = text[scheme.len()..].split_once([':', '('])?;
+    is_module(driver).then_some(driver)
 }
 
 /// Whether it can be the name of a module; `5.010` and `v5.36` are versions.

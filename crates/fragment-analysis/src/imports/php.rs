@@ -18,6 +18,9 @@ pub(super) fn imports(tokens: &[Token<'_>], add: &mut dyn FnMut(Import)) {
         .collect();
     for (at, token) in tokens.iter().enumerate() {
         let Some(word) = token.word() else { continue };
+        if word.trim_start_matches('\\') == "PDO" {
+            data_source(&tokens[at + 1..], add);
+        }
         if matches!(
             word,
             "include" | "include_once" | "require" | "require_once"
@@ -40,6 +43,21 @@ pub(super) fn imports(tokens: &[Token<'_>], add: &mut dyn FnMut(Import)) {
         if global && !is_method && (names_class || is_static || follows('(')) {
             add(Import::Function(name.to_ascii_lowercase()));
         }
+    }
+}
+
+/// The extension for the driver of `new PDO("DRIVER:…`.
+fn data_source(tokens: &[Token<'_>], add: &mut dyn FnMut(Import)) {
+    if let [open, first, ..] = tokens
+        && open.is('(')
+        && let Some((driver, _)) = first.beginning().and_then(|text| text.split_once(':'))
+        && !driver.is_empty()
+        && driver.chars().all(|c| c.is_ascii_alphanumeric())
+    {
+        add(Import::Module(format!(
+            "pdo_{}",
+            driver.to_ascii_lowercase()
+        )));
     }
 }
 

@@ -58,6 +58,10 @@ fn perl() {
             ),
             ("use if $] < 5.1, 'Old::Thing';", &["Old::Thing"]),
             (
+                "use DBI; DBI->connect(\"dbi:Pg:dbname=$name\", 'dbi:x y:', 'DBI:mysql(RaiseError=>1):db');",
+                &["DBD::Pg", "DBD::mysql", "DBI"],
+            ),
+            (
                 "system('git', 'status'); my $o = `ls -l`; exec \"jq .\";",
                 &["run git", "run jq .", "run ls -l"],
             ),
@@ -161,6 +165,10 @@ fn php() {
                 &["q()"],
             ),
             ("<?php // curl_init()\n# x()\n/* y() */ echo 'z()';", &[]),
+            (
+                "<?php new PDO(\"pgsql:host=$h\"); new \\PDO('sqlite::memory:'); new PDO($dsn); PDO::x('y:z');",
+                &["pdo_pgsql", "pdo_sqlite", "pdo()"],
+            ),
             (
                 "<?php shell_exec('git log');",
                 &["shell_exec()", "run git log"],

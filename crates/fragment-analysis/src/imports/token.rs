@@ -31,6 +31,15 @@ impl<'t> Token<'t> {
         }
     }
 
+    /// A string up to where something is put into it.
+    pub(super) fn beginning(&self) -> Option<&'t str> {
+        match self {
+            Self::Text(text, false) => Some(text),
+            Self::Text(text, true) => text.split(['$', '@', '{', '#']).next(),
+            _ => None,
+        }
+    }
+
     pub(super) fn is(&self, mark: char) -> bool {
         *self == Self::Mark(mark)
     }

@@ -23,13 +23,15 @@ pub enum Language {
     Tcl,
     /// R.
     R,
+    /// QML of Qt.
+    Qml,
     /// C, C++ and Objective-C; drivers of compilers are its interpreters.
     C,
 }
 
 impl Language {
     /// The languages whose texts name what they import.
-    pub const WITH_IMPORTS: [Self; 9] = [
+    pub const WITH_IMPORTS: [Self; 10] = [
         Self::Python,
         Self::Perl,
         Self::Ruby,
@@ -38,6 +40,7 @@ impl Language {
         Self::Lua,
         Self::Tcl,
         Self::R,
+        Self::Qml,
         Self::C,
     ];
 }
@@ -56,6 +59,7 @@ impl Language {
             Self::Lua => "lua",
             Self::Tcl => "tcl",
             Self::R => "r",
+            Self::Qml => "qml",
             Self::C => "c",
         }
     }
@@ -77,6 +81,7 @@ impl Language {
             "lua" | "luajit" => Self::Lua,
             "tclsh" | "wish" | "expect" => Self::Tcl,
             "Rscript" if version.is_empty() => Self::R,
+            "qml" | "qmlscene" | "qmltestrunner" => Self::Qml,
             _ if is_compiler(stem) => Self::C,
             _ => return None,
         })
@@ -302,6 +307,7 @@ fn options(language: Language) -> Options {
         Language::Php => ("rBRE", "", "", "fF", "cdgStz", ""),
         Language::Lua => ("e", "l", "", "", "", ""),
         Language::Tcl => ("c", "", "", "fb", "", "d"),
+        Language::Qml => ("", "", "I", "", "", ""),
         _ => ("e", "", "", "", "", ""),
     };
     Options {

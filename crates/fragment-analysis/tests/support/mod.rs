@@ -363,6 +363,7 @@ pub fn task(argv: &[&str], env: &[&str]) -> Task {
         cwd: "/".into(),
         uid: 0,
         gid: 0,
+        terminal: false,
     }
 }
 
