@@ -327,11 +327,8 @@ impl Analyser<'_> {
         for package in &asked.packages {
             self.cmake_package(package, &step(&format!("find_package({package})")))?;
         }
-        for library in asked.libraries.iter().filter(|name| !name.contains('/')) {
-            self.link_file(
-                &format!("lib{library}.so"),
-                &step(&format!("links {library}")),
-            )?;
+        for library in &asked.libraries {
+            self.library(library, &step(&format!("links {library}")))?;
         }
         for name in &asked.macros {
             let file = format!("/usr/share/aclocal/{name}.m4");
@@ -377,7 +374,11 @@ impl Analyser<'_> {
     }
 
     /// A command that a tool runs; compilers link what they compile.
-    fn asked_command(&mut self, command: &str, context: &Context) -> Result<(), AnalysisError> {
+    pub(crate) fn asked_command(
+        &mut self,
+        command: &str,
+        context: &Context,
+    ) -> Result<(), AnalysisError> {
         let chosen = asked::variable_of(command)
             .and_then(|name| self.task.variable(name))
             .and_then(|value| value.split_whitespace().next())

@@ -43,6 +43,7 @@ impl Analyser<'_> {
         self.purpose(words, &soft);
         self.pkg_config(words, &soft)?;
         self.linked(words, &soft)?;
+        self.compiled(words, &soft)?;
         self.build_tool(words, &soft)?;
         self.name_directories(words);
         self.named_data(words, &soft)?;

@@ -40,13 +40,19 @@ impl Analyser<'_> {
             let Some(name) = word.text.strip_prefix("-l") else {
                 continue;
             };
-            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '+');
-            if !name.is_empty() && name.chars().all(plain) {
-                let step = context.with(word_kind(word), &word.source, &word.text);
-                self.link_file(&format!("lib{name}.so"), &step)?;
-            }
+            let step = context.with(word_kind(word), &word.source, &word.text);
+            self.library(name, &step)?;
         }
         Ok(())
+    }
+
+    /// A library that is linked, by the name that `-l` has for it.
+    pub(crate) fn library(&mut self, name: &str, context: &Context) -> Result<(), AnalysisError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '+');
+        match !name.is_empty() && name.chars().all(plain) {
+            true => self.link_file(&format!("lib{name}.so"), &context.soft()),
+            false => Ok(()),
+        }
     }
 
     /// What everything is linked with.
@@ -58,7 +64,7 @@ impl Analyser<'_> {
     }
 
     /// A file that the linker looks for. The bundle's may be a script (ld(1), "File Commands") that names others.
-    pub(crate) fn link_file(&mut self, name: &str, context: &Context) -> Result<(), AnalysisError> {
+    fn link_file(&mut self, name: &str, context: &Context) -> Result<(), AnalysisError> {
         let directories = TRIPLETS.map(|triplet| format!("/usr/lib/{triplet}"));
         let split = TRIPLETS.map(|triplet| format!("/lib/{triplet}"));
         for directory in directories

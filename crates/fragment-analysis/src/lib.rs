@@ -40,6 +40,7 @@ mod environment;
 mod error;
 mod ledger;
 mod libraries;
+mod linkers;
 mod loader;
 mod merged;
 mod modules;

@@ -281,3 +281,60 @@ fn names_are_seen_from_where_cd_leads() {
     has(&wanted(&rootfs, "cd /data && gcc h.c"), &["stdio.h"]);
     has(&wanted(&rootfs, "cd /data && cd sub && ./run"), &["bison"]);
 }
+
+#[test]
+fn compilers_of_other_languages_link_with_cs() {
+    let rootfs = Rootfs::new();
+    let linked = ["crt1.o", "libc.so"];
+    for (text, command) in [
+        ("ldc2 -of=/tmp/a a.d", "cc"),
+        ("nim c -o:h h.nim", "gcc"),
+        ("valac -o h h.vala", "cc"),
+        ("shc -f x.sh", "cc"),
+    ] {
+        let found = wanted(&rootfs, text);
+        has(&found, &linked);
+        has(&found, &[command]);
+    }
+    let rootfs_with = Rootfs::new();
+    // the bundle's own compiler, by its path
+    rootfs_with.program("/usr/bin/ldc2", "#!/bin/sh\n");
+    let found = of(&rootfs_with, &["/usr/bin/ldc2", "/data/a.d"]);
+    has(&found, &["cc", "crt1.o"]);
+    for text in ["ldc2 -c a.d", "nim js h.nim", "gfortran -c x.f90"] {
+        lacks(&wanted(&rootfs, text), &["cc", "gcc", "crt1.o"]);
+    }
+    has(&wanted(&rootfs, "gfortran x.f90"), &linked);
+}
+
+#[test]
+fn go_packages_with_c() {
+    let rootfs = Rootfs::new();
+    let text = "package main\n\n// #cgo pkg-config: zlib\n// #cgo LDFLAGS: -lm\n// #include <stdio.h>\nimport \"C\"\n";
+    rootfs.file("/data/main.go", text, 0o644).file(
+        "/plain/main.go",
+        "package main\n\nimport \"fmt\"\n",
+        0o644,
+    );
+    for text in [
+        "cd /data && go build -o /tmp/h .",
+        "go run /data/main.go",
+        "cd / && go test ./data/...",
+    ] {
+        let found = wanted(&rootfs, text);
+        has(
+            &found,
+            &[
+                "gcc",
+                "crt1.o",
+                "libm.so",
+                "stdio.h",
+                "pkg-config",
+                "zlib.pc",
+            ],
+        );
+    }
+    for text in ["cd /plain && go build", "cd /data && go fmt ."] {
+        lacks(&wanted(&rootfs, text), &["gcc", "stdio.h"]);
+    }
+}

@@ -84,6 +84,7 @@ const WRAPPERS: &[Wrapper] = &[
         long_values: &["--adjustment"],
         operands: 0,
     },
+    plain("libtool", ""),
     plain("nohup", ""),
     plain("prlimit", ""),
     plain("rlwrap", "abcefghlmnopqsStwz"),
@@ -341,6 +342,10 @@ mod tests {
             ("su-exec www nginx -g x", "nginx -g x"),
             ("busybox ls -l", "ls -l"),
             ("ccache gcc -c x.c", "gcc -c x.c"),
+            (
+                "libtool --tag=CC --mode=link gcc -o x x.lo",
+                "gcc -o x x.lo",
+            ),
             ("xvfb-run -a -s -nolisten app x", "app x"),
             ("faketime 2020-01-01 date -u", "date -u"),
             ("valgrind --leak-check=full app", "app"),
