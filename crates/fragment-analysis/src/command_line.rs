@@ -41,6 +41,7 @@ impl Analyser<'_> {
         }
         let soft = context.soft();
         self.purpose(words, &soft);
+        self.helpers(words, &soft)?;
         self.pkg_config(words, &soft)?;
         self.linked(words, &soft)?;
         self.compiled(words, &soft)?;
@@ -152,6 +153,24 @@ impl Analyser<'_> {
                 self.need_capabilities(rule.capabilities, &step);
             }
         }
+    }
+
+    /// Programs that a command runs because of an option.
+    fn helpers(&mut self, words: &[Word], context: &Context) -> Result<(), AnalysisError> {
+        let Some((first, arguments)) = words.split_first() else {
+            return Ok(());
+        };
+        let name = file_name(&first.text);
+        for rule in rules::HELPERS {
+            if rule.names.contains(&name)
+                && let Some(option) = rule.asked(arguments.iter().map(|word| word.text.as_str()))
+            {
+                let detail = format!("{name} {option}");
+                let step = context.with(word_kind(first), &first.source, detail);
+                self.named_command(rule.command, &step)?;
+            }
+        }
+        Ok(())
     }
 
     /// Addresses, ports and files among the arguments.

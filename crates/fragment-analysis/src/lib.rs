@@ -40,6 +40,7 @@ mod environment;
 mod error;
 mod ledger;
 mod libraries;
+mod library_data;
 mod linkers;
 mod loader;
 mod merged;
@@ -133,6 +134,7 @@ fn read(
     if whole || analyser.ledger.is_thin() {
         analyser.own_files()?;
         analyser.conversions()?;
+        analyser.library_data()?;
         analyser.terminal()?;
         analyser.pam()?;
         analyser.built_locale()?;

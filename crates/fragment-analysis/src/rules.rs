@@ -389,6 +389,126 @@ pub(crate) const SYMBOLS: &[SymbolRule] = &[
     },
 ];
 
+/// Sonames without their version, and the file that the library reads for every program; `*` of both is the same.
+const LIBRARY_DATA: &[(&str, &str)] = &[
+    // texlive-binaries only recommends the package of the file without which nothing is found (kpathsea's manual, 3.2.1)
+    ("libkpathsea", "/usr/share/texmf/web2c/texmf.cnf"),
+    // valac-bin has the compiler, and what it compiles against is nobody's dependency but valac's
+    ("libvala-*", "/usr/share/vala-*/vapi/glib-2.0.vapi"),
+];
+
+/// The file that the library of a soname reads.
+pub(crate) fn library_data(soname: &str) -> Option<String> {
+    let (name, _) = soname.split_once(".so.")?;
+    LIBRARY_DATA.iter().find_map(|(pattern, path)| {
+        let version = match pattern.split_once('*') {
+            Some((before, after)) => name.strip_prefix(before)?.strip_suffix(after)?,
+            None => (name == *pattern).then_some("")?,
+        };
+        let plain = |c: char| c.is_ascii_digit() || c == '.';
+        (version.chars().all(plain)).then(|| path.replace('*', version))
+    })
+}
+
+/// A program that runs another one when an option says so.
+pub(crate) struct HelperRule {
+    pub(crate) names: &'static [&'static str],
+    /// Long options, without dashes.
+    pub(crate) long: &'static [&'static str],
+    /// Short ones, and those that a value follows.
+    pub(crate) short: &'static str,
+    pub(crate) values: &'static str,
+    pub(crate) command: &'static str,
+}
+
+/// Programs whose package only recommends the one they run. GnuPG's keep secret keys and passphrases in one process, and
+/// speak to key servers in another (gpg(1)).
+pub(crate) const HELPERS: &[HelperRule] = &[
+    HelperRule {
+        names: &["gpg", "gpg2", "gpgsm"],
+        long: &[
+            "card-edit",
+            "card-status",
+            "change-passphrase",
+            "change-pin",
+            "clear-sign",
+            "clearsign",
+            "decrypt",
+            "decrypt-files",
+            "delete-secret-and-public-key",
+            "delete-secret-key",
+            "delete-secret-keys",
+            "desig-revoke",
+            "detach-sign",
+            "edit-card",
+            "edit-key",
+            "export-secret-keys",
+            "export-secret-subkeys",
+            "full-gen-key",
+            "full-generate-key",
+            "gen-key",
+            "gen-revoke",
+            "generate-key",
+            "generate-revocation",
+            "list-secret-keys",
+            "lsign-key",
+            "passwd",
+            "quick-add-key",
+            "quick-add-uid",
+            "quick-addkey",
+            "quick-adduid",
+            "quick-gen-key",
+            "quick-generate-key",
+            "quick-lsign-key",
+            "quick-revoke-uid",
+            "quick-revuid",
+            "quick-set-expire",
+            "quick-set-primary-uid",
+            "quick-sign-key",
+            "sign",
+            "sign-key",
+            "symmetric",
+        ],
+        short: "Kbcds",
+        values: "Nioru",
+        command: "gpg-agent",
+    },
+    HelperRule {
+        names: &["gpg", "gpg2"],
+        long: &[
+            "fetch-keys",
+            "locate-external-keys",
+            "receive-keys",
+            "recv-keys",
+            "refresh-keys",
+            "search-keys",
+            "send-keys",
+        ],
+        short: "",
+        values: "",
+        command: "dirmngr",
+    },
+];
+
+impl HelperRule {
+    /// The option by which a command line asks for the other program.
+    pub(crate) fn asked<'w>(&self, arguments: impl Iterator<Item = &'w str>) -> Option<String> {
+        let options = arguments.take_while(|word| *word != "--");
+        let mut dashed = options.filter_map(|word| word.strip_prefix('-'));
+        dashed.find_map(|word| match word.strip_prefix('-') {
+            Some(long) => {
+                let name = long.split('=').next().unwrap_or_default();
+                self.long.contains(&name).then(|| format!("--{name}"))
+            }
+            None => {
+                let cluster = word.split(|c| self.values.contains(c)).next();
+                let found = cluster?.chars().find(|c| self.short.contains(*c));
+                found.map(|c| format!("-{c}"))
+            }
+        })
+    }
+}
+
 /// Databases that getent(1) is asked for, with the file that nsswitch.conf(5) has them read from.
 pub(crate) const DATABASES: &[(&str, &str)] = &[
     ("ahosts", "/etc/hosts"),
@@ -660,6 +780,45 @@ mod tests {
         named.sort_unstable();
         named.dedup();
         assert_eq!(named, TELLING);
+    }
+
+    #[test]
+    fn libraries_read_data_of_their_version() {
+        for (soname, expected) in [
+            ("libkpathsea.so.6", Some("/usr/share/texmf/web2c/texmf.cnf")),
+            (
+                "libvala-0.56.so.0",
+                Some("/usr/share/vala-0.56/vapi/glib-2.0.vapi"),
+            ),
+            ("libvala-../x.so.0", None),
+            ("libkpathsea2.so.6", None),
+            ("libkpathsea.so", None),
+        ] {
+            assert_eq!(library_data(soname).as_deref(), expected, "{soname}");
+        }
+    }
+
+    #[test]
+    fn options_ask_for_another_program() {
+        for (line, expected) in [
+            (
+                "--batch --quick-generate-key u@t",
+                Some("--quick-generate-key"),
+            ),
+            ("-q --passphrase-fd=0 --sign=x", Some("--sign")),
+            ("-bau me f", Some("-b")),
+            ("-qd f", Some("-d")),
+            ("-us f", None),
+            ("--verify s", None),
+            ("-- -d", None),
+            ("--import k", None),
+        ] {
+            assert_eq!(
+                HELPERS[0].asked(line.split(' ')).as_deref(),
+                expected,
+                "{line}"
+            );
+        }
     }
 
     #[test]

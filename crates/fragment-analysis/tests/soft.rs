@@ -423,3 +423,51 @@ fn commands_of_a_script_that_the_bundle_holds_are_followed() {
         libc.chain
     );
 }
+
+#[test]
+fn options_of_gpg_ask_for_the_programs_that_keep_keys() {
+    let library = library()
+        .component("gpg")
+        .file("/usr/bin/gpg", b"gpg")
+        .component("gpg-agent")
+        .file("/usr/bin/gpg-agent", b"agent")
+        .component("dirmngr")
+        .file("/usr/bin/dirmngr", b"dirmngr");
+    let rootfs = Rootfs::new();
+    let helpers = |text: &str| {
+        let mut found = support::soft(&rootfs, &["/bin/sh", "-c", text], &library);
+        found.retain(|need| need.contains("gpg-agent") || need.contains("dirmngr"));
+        found
+    };
+    for text in [
+        "gpg -q --batch --passphrase '' --quick-generate-key u@t",
+        "echo text | gpg2 --clearsign > s",
+        "gpg -bau me f",
+        "xargs gpg --decrypt < list",
+    ] {
+        assert_eq!(helpers(text), ["command `gpg-agent`"], "{text}");
+    }
+    assert_eq!(helpers("gpg --recv-keys X"), ["command `dirmngr`"]);
+    for text in ["gpg --verify s", "gpg --import k", "gpgv -d", "gpg -us x"] {
+        assert_eq!(helpers(text), [""; 0], "{text}");
+    }
+}
+
+#[test]
+fn help2man_asks_its_program_what_it_is() {
+    let library = library()
+        .component("coreutils")
+        .file("/usr/bin/env", b"env")
+        .component("help2man")
+        .file("/usr/bin/help2man", b"x");
+    let rootfs = Rootfs::new();
+    for (argv, expected) in [
+        (&["help2man", "-N", "-n", "x", "/usr/bin/env"][..], true),
+        (&["help2man", "--output=x", "env"], true),
+        (&["help2man", "-o", "env", "other"], false),
+    ] {
+        let found = support::soft(&rootfs, argv, &library);
+        let asked = found.iter().any(|need| need == "component `coreutils`");
+        assert_eq!(asked, expected, "{argv:?}: {found:?}");
+    }
+}

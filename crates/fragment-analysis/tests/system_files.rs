@@ -338,3 +338,46 @@ fn a_linker_script_of_the_bundle_names_libraries() {
     let found = soft(&rootfs, &["cc", "/src/main.c", "-lm"], &library);
     assert!(found.contains(&vector), "{found:?}");
 }
+
+#[test]
+fn data_that_a_library_reads_for_its_users() {
+    let rootfs = Rootfs::new();
+    let flags = ["-shared", "-fPIC", "-Wl,-soname,libkpathsea.so.6"];
+    let source = "int find(void) { return 0; }";
+    gcc(&rootfs.at("/"), "libkpathsea.so.6", source, &flags);
+    let uses = "int find(void);\nint main(void) { return find(); }";
+    let built = rootfs.at("/libkpathsea.so.6");
+    let flag = built.to_string_lossy().into_owned();
+    gcc(&rootfs.at("/"), "uses", uses, &[&flag]);
+    gcc(
+        &rootfs.at("/"),
+        "plain",
+        "int main(void) { return 0; }",
+        &[],
+    );
+    std::fs::remove_file(built).unwrap();
+    let data = "/usr/share/texmf/web2c/texmf.cnf";
+    let vapi = "/usr/share/vala-0.56/vapi/glib-2.0.vapi";
+    let library = library()
+        .component("tex")
+        .file(data, b"x")
+        .component("tex-bin")
+        .file("/usr/bin/bibtex", b"x")
+        .needs("libkpathsea.so.6", &[])
+        .component("vapi")
+        .file(vapi, b"x")
+        .component("valac-bin")
+        .file("/usr/bin/valac-0.56", b"x")
+        .link("/usr/bin/valac", "valac-0.56")
+        .needs("libvala-0.56.so.0", &[]);
+    for (argv, expected) in [
+        (&["/uses"][..], &[data][..]),
+        (&["sh", "-c", "bibtex a"], &[data]),
+        (&["/usr/bin/bibtex", "a"], &[data]),
+        (&["sh", "-c", "valac -C a.vala"], &[vapi]),
+        (&["/plain"], &[]),
+        (&["sh", "-c", "echo"], &[]),
+    ] {
+        assert_eq!(paths(&rootfs, argv, &[], &library), expected, "{argv:?}");
+    }
+}

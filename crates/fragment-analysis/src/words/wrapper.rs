@@ -223,6 +223,7 @@ pub fn inner(words: &[Word]) -> Vec<Vec<Word>> {
         "env" => through_env(words),
         "busybox" => words[1..].to_vec(),
         "find" => return found_and_run(words),
+        "help2man" => return described(words),
         name => match WRAPPERS.iter().find(|wrapper| wrapper.name == name) {
             Some(wrapper) => wrapper.command(words).to_vec(),
             None => return Vec::new(),
@@ -279,6 +280,37 @@ fn through_env(words: &[Word]) -> Vec<Word> {
             .collect();
     }
     tail.to_vec()
+}
+
+/// `help2man [OPTION…] PROGRAM`, which asks the program what it is (help2man(1)).
+fn described(words: &[Word]) -> Vec<Vec<Word>> {
+    let wrapper = Wrapper {
+        name: "help2man",
+        values: "ILSTVhimnopsv",
+        long_values: &[
+            "--help-option",
+            "--include",
+            "--info-page",
+            "--locale",
+            "--manual",
+            "--name",
+            "--opt-include",
+            "--output",
+            "--section",
+            "--source",
+            "--version-option",
+            "--version-string",
+        ],
+        operands: 0,
+    };
+    let Some(program) = wrapper.command(words).first() else {
+        return Vec::new();
+    };
+    let asked = |option: &str| Word::literal(option, program.source.clone());
+    let options = ["--help", "--version"];
+    options
+        .map(|option| vec![program.clone(), asked(option)])
+        .to_vec()
 }
 
 /// `find … -exec COMMAND … ;`, `-execdir`, `-ok`, `-okdir`.
@@ -368,5 +400,10 @@ mod tests {
             assert!(run(line).is_empty(), "{line}: {:?}", run(line));
         }
         assert_eq!(run("find -exec a ; -ok b {} +"), ["a", "b {}"]);
+        assert_eq!(
+            run("help2man -N -n x --section=8 --output y /usr/bin/env"),
+            ["/usr/bin/env --help", "/usr/bin/env --version"]
+        );
+        assert!(run("help2man --help").is_empty());
     }
 }
