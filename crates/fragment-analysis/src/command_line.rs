@@ -47,6 +47,7 @@ impl Analyser<'_> {
         self.compiled(words, &soft)?;
         self.build_tool(words, &soft)?;
         self.name_directories(words);
+        self.name_texts(words, input);
         self.named_data(words, &soft)?;
         self.arguments(words, &soft)?;
         self.text_of(words, input, &soft)?;

@@ -48,7 +48,10 @@ impl Analyser<'_> {
             _ => word.clone(),
         };
         let Some((path, text)) = self.read_text(&word, context) else {
-            return Ok(());
+            return match language {
+                Language::C => self.written_sources(context),
+                _ => Ok(()),
+            };
         };
         match language {
             // sys.path[0]

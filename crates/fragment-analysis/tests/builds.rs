@@ -338,3 +338,26 @@ fn go_packages_with_c() {
         lacks(&wanted(&rootfs, text), &["gcc", "stdio.h"]);
     }
 }
+
+#[test]
+fn descriptions_that_a_script_writes() {
+    let rootfs = Rootfs::new();
+    let cmake = "mkdir /tmp/p; cd /tmp/p; cat > CMakeLists.txt <<'E'\nproject(h C)\nadd_executable(h h.c)\nE\n\
+        cat > h.c <<E\n#include <stdio.h>\nE\ncmake . && make";
+    let found = wanted(&rootfs, cmake);
+    has(&found, &["cc", "crt1.o", "make", "stdio.h"]);
+    lacks(&found, &["c++"]);
+    let lines = "cd /tmp; echo 'project(h C)' > CMakeLists.txt; echo 'add_executable(h h.c)' >> CMakeLists.txt; cmake .";
+    lacks(&wanted(&rootfs, lines), &["c++"]);
+    let make = "printf 'all:\\n\\tpdflatex x\\n' > Makefile; make";
+    has(&wanted(&rootfs, make), &["pdflatex"]);
+    let compile = "printf '#include <zlib.h>\\nint main(){}' > /tmp/x.c; gcc /tmp/x.c";
+    has(&wanted(&rootfs, compile), &["zlib.h"]);
+    // who writes such a text and builds nothing needs nothing
+    let written = "printf '#include <zlib.h>\\nAC_INIT\\nAC_PROG_CC\\n'";
+    lacks(&wanted(&rootfs, written), &["zlib.h", "cc"]);
+    // the bundle's own goes before
+    rootfs.file("/data/CMakeLists.txt", "project(h NONE)\n", 0o644);
+    let both = "echo 'project(x CXX)'; cmake /data";
+    lacks(&wanted(&rootfs, both), &["c++"]);
+}

@@ -100,6 +100,7 @@ const CASES: &[Case] = &[
     case("modules by the hundred in every language", many_modules, ""),
     case("texts made to be slow", slow_texts, ""),
     case("makefiles that multiply", multiplying_makefiles, ""),
+    case("texts written for many builds", written_builds, ""),
     case("descriptions of builds made to be slow", slow_builds, ""),
 ];
 
@@ -131,6 +132,16 @@ fn multiplying_makefiles(rootfs: &Rootfs) -> Task {
     writeln!(text, "V0 = {}", "x ".repeat(1000)).unwrap();
     writeln!(text, "all: {}", "a0 b1 c2 ".repeat(4000)).unwrap();
     builds(rootfs, "make", "Makefile", &text)
+}
+
+/// Texts that commands write, each one an addition to the description of the next build.
+fn written_builds(rootfs: &Rootfs) -> Task {
+    let mut script = "#!/bin/sh\n".to_owned();
+    for n in 0..250 {
+        let text = format!("project({n} C)AC_INIT x:;#include <x> ").repeat(5);
+        writeln!(script, "echo '{text}'; cmake x.c; autoreconf; make; cc x.c").unwrap();
+    }
+    named(rootfs.program("/x", script))
 }
 
 fn slow_builds(rootfs: &Rootfs) -> Task {
