@@ -257,6 +257,13 @@ impl<'a> Analyser<'a> {
         reads
     }
 
+    /// Leaves a quarter of what words may lead to for the command line, however much the entry's own text used up.
+    pub(crate) fn spare_for_words(&mut self) {
+        self.soft_files = self.soft_files.min(MAX_SOFT_FILES - MAX_SOFT_FILES / 4);
+        self.soft_bytes = self.soft_bytes.min(MAX_SOFT_BYTES - MAX_SOFT_BYTES / 4);
+        self.probes.set(self.probes.get().max(MAX_PROBES / 4));
+    }
+
     /// Whether a file has still to be looked into; remembers that it was. Files that only words lead to are limited.
     pub(crate) fn enter(&mut self, what: &str, context: &Context) -> bool {
         if context.depth > MAX_DEPTH {

@@ -22,6 +22,7 @@ mod cmake;
 mod make;
 mod meson;
 mod named;
+mod scons;
 
 use asked::Asked;
 use call::{Call, Format};
@@ -71,6 +72,14 @@ impl Analyser<'_> {
         }
         self.named.attempts += usize::from(!is_here);
         let reads = !is_here && self.named.attempts <= MAX_DESCRIPTIONS;
+        if reads && call.formats == [Format::Make] {
+            // without a makefile there are its own rules
+            let mut asked = Asked::default();
+            asked.stems.extend(call.goals.iter().cloned());
+            for place in self.places_of_work() {
+                self.asked(&asked, &first.source, &place, &step)?;
+            }
+        }
         for format in call.formats.iter().filter(|_| reads) {
             if let Some((source, text)) = self.written(*format)
                 && self.enter(&format!("{format:?} {text}"), &step)
@@ -143,6 +152,7 @@ impl Analyser<'_> {
             Format::Template => autotools::template(&text),
             Format::Make => self.makefile(text, place, call, context),
             Format::Ninja => make::ninja(&text),
+            Format::Scons => scons::read(&text),
         }
     }
 

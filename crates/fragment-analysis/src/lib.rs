@@ -129,6 +129,7 @@ fn read(
 ) -> Result<Analysis, AnalysisError> {
     let mut analyser = analyser::Analyser::new(root, task, library);
     let (entry, context) = analyser.entry()?;
+    analyser.spare_for_words();
     analyser.command_line(&context)?;
     analyser.environment(&context)?;
     if whole || analyser.ledger.is_thin() {

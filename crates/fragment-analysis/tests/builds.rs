@@ -30,6 +30,8 @@ fn tools() -> Library {
         "cmake",
         "gcc",
         "gfortran",
+        "g++",
+        "scons",
         "libtoolize",
         "ln",
         "make",
@@ -250,12 +252,15 @@ fn make_runs_the_recipes_of_its_goals() {
     assert_eq!(of(&rootfs, &["/app/mk"]), ["bison"]);
     // rules that make brings: a source says what makes it
     rootfs.file("/own/h.cc", "#include <stdio.h>\n", 0o644);
-    let found = wanted(&rootfs, "cd /own && make h");
-    lacks(&found, &["cc"]);
+    has(
+        &wanted(&rootfs, "cp -r /own /tmp/s; cd /tmp/s; make h"),
+        &["g++", "stdio.h", "crt1.o"],
+    );
+    lacks(&wanted(&rootfs, "cd /own && make other"), &["g++", "cc"]);
     rootfs.file("/own/Makefile", "all: h\n", 0o644);
     has(
         &wanted(&rootfs, "cd /own && make"),
-        &["c++", "stdio.h", "crt1.o"],
+        &["g++", "stdio.h", "crt1.o"],
     );
 }
 
@@ -270,6 +275,40 @@ fn ninja_runs_the_commands_of_its_rules() {
     for text in ["ninja -C /data", "ninja -f /data/build.ninja"] {
         assert_eq!(wanted(&rootfs, text), ["gcc", "ninja"], "{text}");
     }
+}
+
+#[test]
+fn scons_compiles_what_builders_are_given() {
+    let rootfs = Rootfs::new();
+    rootfs
+        .file("/data/SConstruct", "SConscript('sub/SConscript')\n", 0o644)
+        .file("/data/sub/SConscript", "Program('h', 'h.c')\n", 0o644)
+        .file("/data/sub/h.c", "#include <stdio.h>\n", 0o644);
+    for text in [
+        "scons -Q -f /data/SConstruct",
+        "cd /data && scons",
+        "scons -C /data",
+    ] {
+        has(&wanted(&rootfs, text), &["cc", "stdio.h", "crt1.o"]);
+    }
+}
+
+/// A tool that is itself a program of many files of the bundle.
+#[test]
+fn a_long_program_leaves_something_for_its_words() {
+    let rootfs = Rootfs::new();
+    let imports: String = (0..300).map(|n| format!("import m{n}\n")).collect();
+    rootfs.program("/usr/bin/meson", format!("#!/usr/bin/python3\n{imports}"));
+    for n in 0..300 {
+        let names = (0..40).map(|k| format!("import m{}\n", (n * 7 + k) % 300));
+        let more: String = names.collect();
+        rootfs.file(&format!("/usr/bin/m{n}.py"), more.repeat(20), 0o644);
+    }
+    let build = "project('h', 'c')\nexecutable('h', 'h.c')\n";
+    rootfs.file("/data/meson.build", build, 0o644);
+    rootfs.file("/data/h.c", "#include <stdio.h>\n", 0o644);
+    let found = of(&rootfs, &["/usr/bin/meson", "setup", "/tmp/b", "/data"]);
+    has(&found, &["cc", "stdio.h", "crt1.o"]);
 }
 
 #[test]

@@ -30,20 +30,23 @@ const LANGUAGES: &[(&str, &str)] = &[
     ("vala", "valac"),
 ];
 /// Commands that compile, with the variable that names another in their place.
-const COMPILERS: &[(&str, &str)] = &[("c++", "CXX"), ("cc", "CC"), ("gfortran", "FC")];
-/// What files are made by, by the ends of their names.
+const COMPILERS: &[(&str, &str)] = &[
+    ("c++", "CXX"),
+    ("cc", "CC"),
+    ("f77", "FC"),
+    ("g++", "CXX"),
+    ("gfortran", "FC"),
+];
+/// What make and SCons make files with of themselves, by the ends of the names of their sources.
 const SUFFIXES: &[(&str, &str)] = &[
-    ("C", "c++"),
+    ("C", "g++"),
     ("c", "cc"),
-    ("cc", "c++"),
-    ("cpp", "c++"),
-    ("cxx", "c++"),
-    ("f", "gfortran"),
-    ("f90", "gfortran"),
-    ("l", "flex"),
-    ("m", "cc"),
-    ("mm", "c++"),
-    ("y", "bison"),
+    ("cc", "g++"),
+    ("cpp", "g++"),
+    ("cxx", "g++"),
+    ("f", "f77"),
+    ("l", "lex"),
+    ("y", "yacc"),
 ];
 
 /// Packages of CMake's own modules that are commands (cmake-modules(7)).

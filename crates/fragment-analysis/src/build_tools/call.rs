@@ -11,6 +11,7 @@ pub(super) enum Format {
     CmakeCache,
     Meson,
     Ninja,
+    Scons,
     Make,
     Configure,
     Automake,
@@ -26,6 +27,7 @@ impl Format {
             Self::Cmake => has(&["project(", "add_executable(", "cmake_minimum_required("]),
             Self::Meson => has(&["project('"]),
             Self::Ninja => text.starts_with("rule ") || has(&["\nrule "]),
+            Self::Scons => has(&["Program(", "Library("]),
             Self::Make => has(&["\n\t", ":;", ": ;"]),
             Self::Configure => has(&["AC_INIT"]),
             Self::Automake => has(&["_PROGRAMS", "_SOURCES"]),
@@ -41,6 +43,7 @@ impl Format {
             Self::CmakeCache => &["CMakeCache.txt"],
             Self::Meson => &["meson.build"],
             Self::Ninja => &["build.ninja"],
+            Self::Scons => &["SConstruct", "SConscript"],
             Self::Make => &["GNUmakefile", "makefile", "Makefile"],
             Self::Configure => &["configure.ac", "configure.in"],
             Self::Automake => &["Makefile.am"],
@@ -78,6 +81,7 @@ pub(super) fn of(words: &[Word], generator: Option<&str>) -> Option<Call> {
         "cmake" => Some(cmake_call(&arguments, generator)),
         "meson" => Some(meson_call(&arguments)),
         "ninja" | "samu" => Some(ninja_call(&arguments)),
+        "scons" => Some(scons_call(&arguments)),
         "gmake" | "make" => Some(make_call(&arguments)),
         "aclocal" | "autoconf" | "autoheader" | "automake" | "autoreconf" => {
             Some(autotools_call(name, &arguments))
@@ -195,6 +199,22 @@ fn ninja_call(arguments: &[&str]) -> Call {
             call.file = Some(file.to_owned());
         } else if matches!(*word, "-d" | "-j" | "-k" | "-l" | "-t" | "-w") {
             rest.next();
+        }
+    }
+    call
+}
+
+fn scons_call(arguments: &[&str]) -> Call {
+    let mut call = Call {
+        formats: vec![Format::Scons],
+        ..Call::default()
+    };
+    let mut rest = arguments.iter();
+    while let Some(word) = rest.next() {
+        if let Some(place) = value("-C", word, &mut rest) {
+            call.directories = vec![place.to_owned()];
+        } else if let Some(file) = value("-f", word, &mut rest) {
+            call.file = Some(file.to_owned());
         }
     }
     call

@@ -24,13 +24,13 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("AS", "as"),
     ("CC", "cc"),
     ("CPP", "cc -E"),
-    ("CXX", "c++"),
-    ("FC", "gfortran"),
+    ("CXX", "g++"),
+    ("FC", "f77"),
     ("LD", "ld"),
-    ("LEX", "flex"),
+    ("LEX", "lex"),
     ("MAKE", "make"),
     ("RM", "rm -f"),
-    ("YACC", "bison"),
+    ("YACC", "yacc"),
 ];
 
 #[derive(Debug, Default)]
@@ -538,7 +538,7 @@ mod tests {
     fn rules_of_make_itself() {
         let asked = read("h: h.o i.o\ni.o: i.cc\n", &[], NONE);
         let commands: Vec<&str> = asked.commands.keys().map(String::as_str).collect();
-        assert_eq!(commands, ["c++", "cc"]);
+        assert_eq!(commands, ["cc", "g++"]);
         assert_eq!(Vec::from_iter(&asked.stems), ["h", "i", "i.cc"]);
         assert_eq!(Vec::from_iter(&read("", &["x"], NONE).stems), ["x"]);
         let text = ".c.o:\n\t$(CC) -c $<\nall: x.o\n";

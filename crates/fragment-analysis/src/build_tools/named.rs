@@ -123,6 +123,16 @@ impl Analyser<'_> {
         }
     }
 
+    /// Directories in which a tool may be at work, the likeliest first.
+    pub(super) fn places_of_work(&self) -> Vec<String> {
+        let mut out = vec![
+            clean(&self.seen_after_cd("")),
+            clean(&self.task.absolute("")),
+        ];
+        out.extend(self.named.directories.iter().rev().take(8).cloned());
+        out
+    }
+
     /// Descriptions that a tool may mean.
     pub(super) fn descriptions(&self, format: Format, call: &Call) -> Vec<String> {
         let in_directory = |place: &str| {
