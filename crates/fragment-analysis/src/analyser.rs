@@ -1,7 +1,7 @@
 //! The state of one analysis, and the small steps that all parts of it take.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
 use fragment_sys::root::{End, Found, Link, Root};
@@ -135,6 +135,8 @@ pub(crate) struct Analyser<'a> {
     /// Whether a program of the bundle imports what sets locales.
     pub(crate) sets_locale: bool,
     probes: Cell<usize>,
+    /// Programs that words name and that are still to be looked into, with what led there and where a `cd` led before.
+    pub(crate) pending: VecDeque<(Found, Context, Option<String>)>,
     /// Directories that words name.
     pub(crate) named: Named,
     /// Names of shared objects in directories of modules.
@@ -167,6 +169,7 @@ impl<'a> Analyser<'a> {
             built_locale: None,
             sets_locale: false,
             probes: Cell::new(MAX_PROBES),
+            pending: VecDeque::new(),
             named: Named::default(),
             natives: BTreeMap::new(),
             names: BTreeSet::new(),

@@ -132,6 +132,7 @@ fn read(
     analyser.spare_for_words();
     analyser.command_line(&context)?;
     analyser.environment(&context)?;
+    analyser.pending_programs()?;
     if whole || analyser.ledger.is_thin() {
         analyser.own_files()?;
         analyser.conversions()?;

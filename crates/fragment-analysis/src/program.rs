@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use fragment_sys::root::{Found, Kind};
 use fragment_types::plan::EntryKind;
-use fragment_types::{EvidenceKind, Need};
+use fragment_types::{EvidenceKind, Need, Strength};
 
 use crate::analyser::{Analyser, Context, MAX_ELF_BYTES, MAX_SOFT_FILES, OwnFile, Place};
 use crate::elf::{self, Elf, ElfError, ElfKind, FileSource};
@@ -365,17 +365,35 @@ impl Analyser<'_> {
         self.own.entry(found.path.clone()).or_insert(script);
     }
 
-    /// Looks into a program that words name.
+    /// Looks into a program that words name; where the entrypoint does not depend on it, when all words are read: a program
+    /// of many files would leave nothing for the words behind its own.
     pub(crate) fn program_of_words(
         &mut self,
         found: &Found,
         context: &Context,
     ) -> Result<(), AnalysisError> {
-        if self.soft_files >= MAX_SOFT_FILES {
-            return Ok(());
+        if context.strength == Strength::Hard {
+            return self.program(found, Role::Program, context).map(drop);
         }
-        let result = self.program(found, Role::Program, context);
-        self.tolerate(context, result).map(drop)
+        if self.soft_files + self.pending.len() < MAX_SOFT_FILES {
+            let here = self.named.here.clone();
+            self.pending
+                .push_back((found.clone(), context.clone(), here));
+        }
+        Ok(())
+    }
+
+    /// Looks into the programs that words named.
+    pub(crate) fn pending_programs(&mut self) -> Result<(), AnalysisError> {
+        while let Some((found, context, here)) = self.pending.pop_front() {
+            if self.soft_files >= MAX_SOFT_FILES {
+                continue;
+            }
+            self.named.here = here;
+            let result = self.program(&found, Role::Program, &context);
+            self.tolerate(&context, result)?;
+        }
+        Ok(())
     }
 }
 

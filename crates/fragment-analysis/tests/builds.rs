@@ -309,6 +309,8 @@ fn a_long_program_leaves_something_for_its_words() {
     rootfs.file("/data/h.c", "#include <stdio.h>\n", 0o644);
     let found = of(&rootfs, &["/usr/bin/meson", "setup", "/tmp/b", "/data"]);
     has(&found, &["cc", "stdio.h", "crt1.o"]);
+    let found = wanted(&rootfs, "meson setup /tmp/b /data && pdflatex x");
+    has(&found, &["cc", "stdio.h", "crt1.o", "pdflatex"]);
 }
 
 #[test]
