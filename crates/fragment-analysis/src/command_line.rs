@@ -49,6 +49,7 @@ impl Analyser<'_> {
         self.name_directories(words);
         self.name_texts(words, input);
         self.named_data(words, &soft)?;
+        self.xml_names(words, &soft)?;
         self.arguments(words, &soft)?;
         self.text_of(words, input, &soft)?;
         // `LD_LIBRARY_PATH=… prog`: what the program will find is not what was looked up here.

@@ -56,6 +56,7 @@ mod program;
 mod rules;
 mod task;
 mod terminals;
+mod xml_catalogs;
 
 pub mod address;
 pub mod elf;

@@ -24,6 +24,8 @@ enum Data {
     File(&'static [&'static str]),
     /// The description of a terminal.
     Terminal,
+    /// A module that a component has in the index of this language.
+    Module(&'static str),
 }
 
 /// A command whose arguments name data.
@@ -109,6 +111,12 @@ const RULES: &[Rule] = &[
         by: By::Operand(0),
         data: Data::File(&["/etc/pam.d/{}"]),
     },
+    // elements of a pipeline; a package of plug-ins says which it has
+    Rule {
+        commands: &["gst-inspect-1.0", "gst-launch-1.0"],
+        by: By::Operands,
+        data: Data::Module("gstreamer"),
+    },
     // gsettings COMMAND SCHEMA …
     Rule {
         commands: &["gsettings"],
@@ -165,6 +173,11 @@ impl Analyser<'_> {
                 match rule.data {
                     Data::Terminal => self.terminal_description(name, &step)?,
                     Data::File(paths) => self.first_of(paths, name, &step)?,
+                    Data::Module(language) => {
+                        if !self.library.providing_module(language, name)?.is_empty() {
+                            self.need_module(language, name, None, &step);
+                        }
+                    }
                 }
             }
         }

@@ -197,3 +197,62 @@ fn modules_of_qml() {
         ]
     );
 }
+
+/// Modules of a language that are missing.
+fn modules(rootfs: &Rootfs, argv: &[&str], library: &Library) -> Vec<String> {
+    let analysis = rootfs.analyse_with(&task(argv, &[]), library).unwrap();
+    let needs = missing(&analysis).into_iter();
+    needs.filter(|need| need.contains(" module ")).collect()
+}
+
+#[test]
+fn elements_of_a_pipeline() {
+    let rootfs = Rootfs::new();
+    let library = library()
+        .component("plugins")
+        .module("gstreamer", "videotestsrc")
+        .module("gstreamer", "fakesink");
+    let argv = [
+        "gst-launch-1.0",
+        "-q",
+        "videotestsrc",
+        "num-buffers=1",
+        "!",
+        "nothing",
+        "!",
+        "fakesink",
+    ];
+    assert_eq!(
+        modules(&rootfs, &argv, &library),
+        [
+            "soft gstreamer module `fakesink`",
+            "soft gstreamer module `videotestsrc`"
+        ]
+    );
+    assert_eq!(modules(&rootfs, &["echo", "fakesink"], &library), [""; 0]);
+}
+
+#[test]
+fn names_that_catalogues_of_xml_lead_on() {
+    let rootfs = Rootfs::new();
+    let text = "<!DOCTYPE article PUBLIC \"-//OASIS//DTD DocBook XML V4.5//EN\" \"http://x.example/docbookx.dtd\">\n<article/>";
+    rootfs.file("/data/a.xml", text, 0o644);
+    let library = library()
+        .component("docbook-xml")
+        .module("xml", "-//OASIS//DTD DocBook XML")
+        .component("docbook-xsl")
+        .module("xml", "http://docbook.example/release/xsl/");
+    let sheet = "http://docbook.example/release/xsl/current/html/docbook.xsl";
+    let argv = ["xsltproc", "--nonet", sheet, "/data/a.xml"];
+    assert_eq!(
+        modules(&rootfs, &argv, &library),
+        [
+            "soft xml module `-//OASIS//DTD DocBook XML`",
+            "soft xml module `http://docbook.example/release/xsl/`"
+        ]
+    );
+    assert_eq!(modules(&rootfs, &["cat", "/data/a.xml"], &library), [""; 0]);
+    // a bundle with a catalogue of its own says itself what is where
+    rootfs.file("/etc/xml/catalog", "<catalog/>", 0o644);
+    assert_eq!(modules(&rootfs, &argv, &library), [""; 0]);
+}

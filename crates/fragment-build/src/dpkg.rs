@@ -35,6 +35,8 @@ pub(crate) struct Installed {
     pub(crate) summary: String,
     /// Its paragraph of `status`.
     pub(crate) stanza: String,
+    /// Elements of GStreamer that its plug-ins have (the field is made by dh_gstscancodecs(1)).
+    pub(crate) elements: Vec<String>,
     provides: Vec<String>,
 }
 
@@ -248,6 +250,11 @@ fn parse_stanza(stanza: &str) -> Option<(String, Installed)> {
         priority: get("Priority").to_owned(),
         summary: first_line("Description", stanza),
         stanza: stanza.trim_end().to_owned(),
+        elements: get("Gstreamer-Elements")
+            .split(',')
+            .map(|name| name.trim().to_owned())
+            .filter(|name| !name.is_empty())
+            .collect(),
         provides: dependencies(get("Provides"))
             .into_iter()
             .flatten()

@@ -29,8 +29,42 @@ pub(crate) fn of_paths(tree: &Tree) -> BTreeSet<Module> {
         {
             modules.extend(tcl_packages(&String::from_utf8_lossy(&text)));
         }
+        if is_catalog(path)
+            && let Content::File { source, .. } = &entry.content
+            && let Ok(text) = source.head(MAX_INDEX)
+        {
+            modules.extend(delegations(&String::from_utf8_lossy(&text)));
+        }
     }
     modules
+}
+
+/// A package's own catalogue, to which `/etc/xml/catalog` delegates (update-xmlcatalog(8)).
+fn is_catalog(path: &str) -> bool {
+    let name = path.strip_prefix("/etc/xml/").unwrap_or_default();
+    name.ends_with(".xml") && !name.contains('/')
+}
+
+/// Beginnings of public identifiers, system identifiers and addresses that a catalogue leads on (OASIS XML Catalogs 1.1).
+fn delegations(text: &str) -> BTreeSet<Module> {
+    const ATTRIBUTES: [&str; 3] = [
+        "publicIdStartString=\"",
+        "systemIdStartString=\"",
+        "uriStartString=\"",
+    ];
+    let values = ATTRIBUTES.iter().flat_map(|attribute| {
+        text.split(attribute)
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+    });
+    let plain = |value: &&str| (4..=256).contains(&value.len()) && !value.contains(['&', '<']);
+    values
+        .filter(plain)
+        .map(|name| Module {
+            language: "xml".to_owned(),
+            name: name.to_owned(),
+        })
+        .collect()
 }
 
 /// What one path is imported as. `is_there` answers for other paths.
@@ -239,7 +273,26 @@ fn ruby(base: &str, rest: &[&str]) -> Vec<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{of_path, python_module, tcl_packages};
+    use super::{delegations, is_catalog, of_path, python_module, tcl_packages};
+
+    #[test]
+    fn catalogues_delegate_names() {
+        for (path, expected) in [
+            ("/etc/xml/docbook-xsl.xml", true),
+            ("/etc/xml/catalog", false),
+            ("/etc/xml/x/y.xml", false),
+            ("/usr/etc/xml/a.xml", false),
+        ] {
+            assert_eq!(is_catalog(path), expected, "{path}");
+        }
+        let text = "<catalog>\n<delegatePublic publicIdStartString=\"-//OASIS//DTD DocBook XML\" catalog=\"file:///x\"/>\n\
+            <delegateURI uriStartString=\"http://a.example/xsl/\" catalog=\"x\"/>\n<delegateSystem systemIdStartString=\"&x;\"/>";
+        let names: Vec<String> = delegations(text).into_iter().map(|one| one.name).collect();
+        assert_eq!(
+            names,
+            ["-//OASIS//DTD DocBook XML", "http://a.example/xsl/"]
+        );
+    }
 
     #[test]
     fn paths_are_imported_as() {

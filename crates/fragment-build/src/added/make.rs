@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fragment_types::manifest::{Provides, Requires, SCHEMA};
+use fragment_types::manifest::{Module, Provides, Requires, SCHEMA};
 use fragment_types::{ComponentName, Manifest, canonical};
 
 use crate::added::adder::{Adder, Report, Shelf, TakeIn};
@@ -276,6 +276,15 @@ impl Maker<'_> {
         let is_alias = |member: &&String| member.as_str() != name.as_str();
         let aliases = group.members.iter().filter(is_alias);
         let defaults = self.adder.library.defaults();
+        let mut modules = module_paths::of_paths(&piece.tree);
+        let members = group
+            .members
+            .iter()
+            .filter_map(|m| view.database.package(m));
+        modules.extend(members.flat_map(|one| &one.elements).map(|name| Module {
+            language: "gstreamer".to_owned(),
+            name: name.clone(),
+        }));
         let manifest = Manifest {
             schema: SCHEMA.to_owned(),
             name: name.clone(),
@@ -297,7 +306,7 @@ impl Maker<'_> {
                     &links.private,
                 ),
                 commands: links.commands.clone(),
-                modules: module_paths::of_paths(&piece.tree),
+                modules,
             },
             requires: Requires {
                 components: requires.clone(),
