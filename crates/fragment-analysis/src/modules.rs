@@ -445,7 +445,14 @@ impl Analyser<'_> {
     ) -> Result<(), AnalysisError> {
         let listed = format!("{name}()");
         let prefix = name.split('_').next().unwrap_or_default();
-        for candidate in [listed.as_str(), name, prefix] {
+        let known = rules::PHP_NAMES.iter().find_map(|(extension, names)| {
+            let is_one = |one: &&str| match one.strip_suffix('*') {
+                Some(beginning) => name.starts_with(beginning),
+                None => name == *one,
+            };
+            names.iter().any(|one| is_one(one)).then_some(*extension)
+        });
+        for candidate in [listed.as_str(), name, known.unwrap_or_default(), prefix] {
             if !candidate.is_empty() && !self.library.providing_module("php", candidate)?.is_empty()
             {
                 let step = context.with(EvidenceKind::Import, source, format!("{name}()"));

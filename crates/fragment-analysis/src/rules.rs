@@ -536,6 +536,61 @@ pub(crate) const PYTHON_DATA: &[(&str, &str)] = &[
     ("zoneinfo", "/usr/share/zoneinfo/Etc/UTC"),
 ];
 
+/// Functions and classes of PHP's extensions that are not called as the extension is, in lower case (the PHP manual,
+/// "Function Reference"); `*` is any ending.
+pub(crate) const PHP_NAMES: &[(&str, &[&str])] = &[
+    (
+        "bcmath",
+        &[
+            "bcadd", "bccomp", "bcdiv", "bcmod", "bcmul", "bcpow", "bcscale", "bcsqrt", "bcsub",
+        ],
+    ),
+    ("dba", &["dba_*"]),
+    ("dom", &["domdocument", "domelement", "domxpath"]),
+    (
+        "gd",
+        &[
+            "imagecreate*",
+            "imagecopy*",
+            "imagejpeg",
+            "imagepng",
+            "getimagesizefromstring",
+        ],
+    ),
+    (
+        "intl",
+        &[
+            "collator",
+            "collator_*",
+            "grapheme_*",
+            "idn_to_*",
+            "intl*",
+            "locale",
+            "locale_*",
+            "messageformatter",
+            "normalizer",
+            "normalizer_*",
+            "numberformatter",
+            "numfmt_*",
+            "resourcebundle",
+            "spoofchecker",
+            "transliterator",
+            "transliterator_*",
+        ],
+    ),
+    ("mbstring", &["mb_*"]),
+    ("odbc", &["odbc_*"]),
+    ("pgsql", &["pg_*"]),
+    ("simplexml", &["simplexml_*", "simplexmlelement"]),
+    ("soap", &["soapclient", "soapserver", "soapfault"]),
+    ("tidy", &["tidy", "tidy_*"]),
+    ("xml", &["xml_parser_*", "utf8_decode", "utf8_encode"]),
+    ("xmlreader", &["xmlreader"]),
+    ("xmlwriter", &["xmlwriter", "xmlwriter_*"]),
+    ("xsl", &["xsltprocessor"]),
+    ("zip", &["ziparchive", "zip_*"]),
+];
+
 /// Python modules that run others in an interpreter of their own.
 pub(crate) const PYTHON_MODULES: &[(&str, &str)] = &[("venv", "ensurepip")];
 

@@ -4,6 +4,7 @@
 //! not evaluated, and what cannot be understood is left out.
 
 pub mod interpreter;
+mod remote;
 pub mod shell;
 pub mod wrapper;
 

@@ -181,6 +181,7 @@ fn modules_of_qml() {
         .component("quick")
         .file(&format!("{qt}/QtQuick.2/qmldir"), b"x")
         .file(&format!("{qt}/QtQuick/Controls.2/qmldir"), b"x")
+        .file(&format!("{qt}/QtQuick/Window.2/qmldir"), b"x")
         .file(&format!("{qt}/Own/qmldir"), b"x")
         .file(&format!("{qt}/Nothing/qmldir"), b"x");
     let argv = [
@@ -193,7 +194,8 @@ fn modules_of_qml() {
         paths(&rootfs, &task(&argv, &[]), &library),
         [
             format!("{qt}/QtQuick.2/qmldir"),
-            format!("{qt}/QtQuick/Controls.2/qmldir")
+            format!("{qt}/QtQuick/Controls.2/qmldir"),
+            format!("{qt}/QtQuick/Window.2/qmldir")
         ]
     );
 }
@@ -255,4 +257,19 @@ fn names_that_catalogues_of_xml_lead_on() {
     // a bundle with a catalogue of its own says itself what is where
     rootfs.file("/etc/xml/catalog", "<catalog/>", 0o644);
     assert_eq!(modules(&rootfs, &argv, &library), [""; 0]);
+}
+
+#[test]
+fn extensions_of_php_by_what_a_text_calls() {
+    let rootfs = Rootfs::new();
+    let library = library()
+        .component("php-intl")
+        .module("php", "intl")
+        .component("php-zip")
+        .module("php", "zip");
+    let text = "echo Locale::getDisplayLanguage('de'), idn_to_ascii('x'), new ZipArchive;";
+    assert_eq!(
+        modules(&rootfs, &["php", "-r", text], &library),
+        ["soft php module `intl`", "soft php module `zip`"]
+    );
 }

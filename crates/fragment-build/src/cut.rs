@@ -136,7 +136,7 @@ fn closure(
         for dependency in depends.iter().filter_map(|group| database.satisfier(group)) {
             closure.named.insert(dependency.to_owned());
             if recipe.without.contains(dependency)
-                || library.defaults().never.contains(dependency)
+                || !library.defaults().follows(dependency)
                 || closure.packages.iter().any(|p| p == dependency)
             {
                 continue;

@@ -175,12 +175,24 @@ pub struct Defaults {
     /// Packages that never belong to a component because another one's Depends name them.
     #[serde(default)]
     pub never: BTreeSet<String>,
+    /// The same, of packages that installing needs and some programs run: packages that are added come with components of
+    /// them, which nothing requires.
+    #[serde(default)]
+    pub machinery: BTreeSet<String>,
     /// How long an unused component stays loaded, in seconds.
     #[serde(default)]
     pub retention_seconds: u64,
     /// Last day of support of the distribution release, `YYYY-MM-DD`.
     #[serde(default)]
     pub eol: Option<String>,
+}
+
+impl Defaults {
+    /// Whether Depends edges to a package are followed.
+    #[must_use]
+    pub fn follows(&self, package: &str) -> bool {
+        !self.never.contains(package) && !self.machinery.contains(package)
+    }
 }
 
 impl TryFrom<String> for Mode {

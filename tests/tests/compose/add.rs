@@ -90,6 +90,24 @@ fn what_a_recipe_s_component_would_bring_comes_with_the_package_where_the_store_
     run.ok().stdout("42\n");
 }
 
+/// debconf is what packages are configured with, and no component requires it: programs that load its modules get it.
+#[test]
+fn machinery_of_installation_comes_along_and_is_composed_for_who_asks() {
+    let place = Place::with(&["core", "perl", "libm"]);
+    place.add(&["library", "add"], &["debconf-utils"]).ok();
+    place.call(&["library", "list"]).ok().says("debconf");
+    let info = place
+        .call(&["library", "info", "debconf-utils", "--json"])
+        .ok()
+        .json();
+    let required = info["requires"]["components"].as_array();
+    let required = required.expect("components");
+    assert!(!required.contains(&"debconf".into()), "{required:?}");
+    let script = "use Debconf::Template::Transient; print 6*7";
+    let run = place.call(&["run", "--", "perl", "-e", script]);
+    run.ok().stdout("42");
+}
+
 #[test]
 fn nothing_is_added_to_a_library_without_what_all_components_require() {
     let place = Place::empty();

@@ -253,11 +253,11 @@ fn curl() -> Scene {
 #[test]
 fn what_a_complete_bundle_would_like_is_composed_where_composing_was_asked_for() {
     let mut scene = full();
-    let root = scene.bundle.rootfs();
-    fs::create_dir(root.join("app")).expect("make a directory");
-    fs::copy(root.join("bin/busybox"), root.join("app/busybox")).expect("copy the program");
     let zone = "/usr/share/zoneinfo/Europe/Berlin";
-    symlink(zone, root.join("app/zone")).expect("make a link");
+    let busybox = scene.bundle.rootfs().join("bin/busybox");
+    scene.bundle.directory("app", 0o755);
+    scene.bundle.copy(busybox, "app/busybox");
+    scene.bundle.link(zone, "app/zone");
     scene
         .bundle
         .args(&["/app/busybox", "head", "-c4", "/app/zone"]);

@@ -3,6 +3,10 @@
 use super::Import;
 
 pub(super) fn imports(text: &str, add: &mut dyn FnMut(Import)) {
+    if text.contains("import QtQuick") {
+        // an item that is run by itself is shown in a window
+        add(Import::Module("QtQuick.Window 2.0".to_owned()));
+    }
     for line in text.split(['\n', ';']) {
         let Some(rest) = line.trim_start().strip_prefix("import") else {
             continue;

@@ -1,6 +1,6 @@
 //! Commands whose arguments are a command: `timeout 5 curl …`, `env X=1 prog`, `tini -- server`.
 
-use super::{Word, file_name};
+use super::{Word, file_name, remote};
 use crate::env_command;
 
 /// How the command line of a wrapper is read.
@@ -224,6 +224,7 @@ pub fn inner(words: &[Word]) -> Vec<Vec<Word>> {
         "busybox" => words[1..].to_vec(),
         "find" => return found_and_run(words),
         "help2man" => return described(words),
+        name @ ("git" | "rsync" | "svn") => remote::shell(name, words),
         name => match WRAPPERS.iter().find(|wrapper| wrapper.name == name) {
             Some(wrapper) => wrapper.command(words).to_vec(),
             None => return Vec::new(),

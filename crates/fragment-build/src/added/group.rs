@@ -25,6 +25,8 @@ pub(crate) struct Groups {
     claimed: BTreeMap<String, ComponentName>,
     /// Packages that dependencies do not lead to.
     never: BTreeSet<String>,
+    /// Those of them that come along all the same.
+    machinery: BTreeSet<String>,
     essential: BTreeSet<String>,
 }
 
@@ -37,7 +39,8 @@ impl Groups {
         present: &dyn Fn(&ComponentName) -> bool,
     ) -> Self {
         let mut groups = Self {
-            never: library.defaults().never.iter().cloned().collect(),
+            never: &library.defaults().never | &library.defaults().machinery,
+            machinery: library.defaults().machinery.clone(),
             ..Self::default()
         };
         for (world, database) in worlds.iter().enumerate() {
@@ -100,6 +103,40 @@ impl Groups {
     pub(crate) fn needed(&self, package: &str) -> Option<&ComponentName> {
         let skip = self.never.contains(package) && !self.essential.contains(package);
         self.component(package).filter(|_| !skip)
+    }
+
+    /// Components of the machinery of installation, as far as `wanted` or what they depend on depends on one:
+    /// nothing requires them, and what a program asks for by name, path or module is there.
+    pub(crate) fn beside(
+        &self,
+        wanted: &[String],
+        databases: &[&Database],
+    ) -> BTreeSet<ComponentName> {
+        let mut beside = BTreeSet::new();
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        let mut pending: Vec<&str> = wanted.iter().map(String::as_str).collect();
+        while let Some(package) = pending.pop() {
+            if !seen.insert(package) {
+                continue;
+            }
+            if self.machinery.contains(package) {
+                beside.extend(self.of.get(package).cloned());
+            }
+            let world = self.component(package).and_then(|name| self.all.get(name));
+            let found = match world.and_then(|group| databases.get(group.world)) {
+                Some(database) => database.package(package).map(|one| (*database, one)),
+                // a recipe's package
+                None => databases
+                    .iter()
+                    .find_map(|database| Some((*database, database.package(package)?))),
+            };
+            let Some((database, installed)) = found else {
+                continue;
+            };
+            let depends = installed.depends.iter();
+            pending.extend(depends.filter_map(|group| database.satisfier(group)));
+        }
+        beside
     }
 
     /// Whether every root has the package.

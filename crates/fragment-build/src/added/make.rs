@@ -77,6 +77,7 @@ impl Maker<'_> {
                 report.served.insert(package.clone(), component.clone());
             }
         }
+        needed.extend(groups.beside(wanted, &databases));
         let mut built: Vec<Built> = Vec::new();
         let mut made: BTreeMap<ComponentName, Made> = BTreeMap::new();
         loop {
