@@ -450,7 +450,7 @@ impl Analyser<'_> {
                 Some(beginning) => name.starts_with(beginning),
                 None => name == *one,
             };
-            names.iter().any(|one| is_one(one)).then_some(*extension)
+            names.iter().any(is_one).then_some(*extension)
         });
         for candidate in [listed.as_str(), name, known.unwrap_or_default(), prefix] {
             if !candidate.is_empty() && !self.library.providing_module("php", candidate)?.is_empty()

@@ -63,13 +63,8 @@ impl Analyser<'_> {
                     EntryKind::DynamicElf
                 })
             }
-            Line::None => {
-                let path = &found.path;
-                self.warnings.insert(format!(
-                    "{path}: exec format error unless binfmt_misc knows it: it is neither ELF nor does it begin with `#!`"
-                ));
-                Ok(EntryKind::Other)
-            }
+            // Whether it runs is for binfmt_misc to say; where it does not, the error of execve says so.
+            Line::None => Ok(EntryKind::Other),
         }
     }
 

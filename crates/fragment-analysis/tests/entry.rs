@@ -264,11 +264,14 @@ fn other_files_are_left_to_the_kernel() {
         let analysis = rootfs.analyse(&[command]).unwrap();
         assert_eq!(analysis.entry.kind, EntryKind::Other);
         assert!(!analysis.is_thin());
-        assert!(
-            analysis.warnings[0].contains("exec format error"),
-            "{:?}",
-            analysis.warnings
-        );
+        // execve says what is wrong with a text; why a line that begins with `#!` is none, only we can
+        let told: Vec<bool> = analysis
+            .warnings
+            .iter()
+            .map(|one| one.contains("exec format error"))
+            .collect();
+        let expected: &[bool] = if command == "/bang" { &[true] } else { &[] };
+        assert_eq!(told, expected, "{command}: {:?}", analysis.warnings);
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn plan(plan: &Plan) -> String {
         EntryKind::DynamicElf => "dynamic ELF",
         EntryKind::StaticElf => "static ELF",
         EntryKind::Script => "script",
-        EntryKind::Other => "file",
+        EntryKind::Other => "neither ELF nor `#!`: exec format error unless binfmt_misc knows it",
         EntryKind::Component => "from the library",
     };
     let _ = writeln!(text, "entry     {} ({kind})", plan.entry.path);
