@@ -1,6 +1,6 @@
 """Checks documents and package databases with other people's readers; what is wrong is printed, and the exit code 1.
 
-validate.py spdx FILE        SPDX 2.3, by the SPDX project's own library
+validate.py spdx FILE        SPDX 2.3, against the published JSON schema and by the SPDX project's own library
 validate.py cyclonedx FILE   CycloneDX 1.5, against the published JSON schema (strict: no unknown field)
 validate.py status DIR       /var/lib/dpkg/status.d of a root: prints NAME VERSION ARCHITECTURE of every package
 """
@@ -21,9 +21,17 @@ def purls(urls):
 
 
 def spdx(file):
+    import importlib.resources
+
+    import jsonschema
     from spdx_tools.spdx.parser.parse_anything import parse_file
     from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
+    # http://spdx.org/rdf/terms/2.3, which no package of the SPDX project has
+    schema = json.loads((importlib.resources.files("lib4sbom") / "schemas/spdx/2.3-schema.json").read_text())
+    assert schema["$id"] == "http://spdx.org/rdf/terms/2.3", schema["$id"]
+    for error in jsonschema.Draft7Validator(schema).iter_errors(json.loads(pathlib.Path(file).read_text())):
+        yield f"{error.json_path}: {error.message}"
     document = parse_file(file)
     for message in validate_full_spdx_document(document, "SPDX-2.3"):
         yield f"{message.validation_message} ({message.context.spdx_id})"
