@@ -103,6 +103,7 @@ fn generated(text: &mut String, plan: &Plan) {
         let what = match &part.kind {
             PartKind::Accounts => "the users and groups of",
             PartKind::LoaderCache { .. } => "the loader's cache of libraries of",
+            PartKind::Merged => "everything of",
             PartKind::Links => "links to what lies below /usr in",
         };
         let _ = writeln!(text, "made      {}: {what} {}", part.path, names.join(" "));

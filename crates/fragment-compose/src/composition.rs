@@ -6,13 +6,14 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
-use fragment_types::plan::{Form, Layer};
+use fragment_types::plan::{Form, Generated, Layer};
 use fragment_types::{ComponentName, Digest};
 
 use crate::engine::{self, Engine};
 use crate::error::ComposeError;
 use crate::exchange::{exchange, flat, give_back};
 use crate::filesystem::Filesystem;
+use crate::generated::merged;
 use crate::kernel::KernelVersion;
 use crate::layout;
 use crate::mapped::Mapped;
@@ -376,6 +377,22 @@ impl Drop for Prepared {
 }
 
 impl Composition {
+    /// What has to be generated for `kernel` to take the layers, which are `layers` of the plan: where they are too many, the
+    /// topmost are one with what is `generated` anyway. [`Composition::cover`] puts it in their place.
+    pub fn condense(
+        &mut self,
+        layers: &[Layer],
+        generated: Option<Generated>,
+        kernel: KernelVersion,
+    ) -> Option<Generated> {
+        let count = merged::excess(self.layers.len(), kernel);
+        if count == 0 {
+            return generated;
+        }
+        self.layers.drain(..count);
+        Some(merged::with_layers(generated, layers, count))
+    }
+
     /// Puts a generated layer, which lies at `tree`, above the components.
     pub fn cover(&mut self, tree: PathBuf) {
         if let Ok(name) = ComponentName::new("generated") {

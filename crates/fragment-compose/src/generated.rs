@@ -6,6 +6,7 @@
 //! | [`accounts`] | the union of lists of users |
 //! | [`loader`] | the dynamic loader's cache |
 //! | [`layer`] | making it, from the trees of the layers |
+//! | [`merged`] | many layers as one, where the kernel does not take them all |
 //!
 //! What is made lies in a layer above all components and below the rootfs, whose own files win. It is named by the digest of
 //! what it is made from, so containers of the same components share it, and one that is there is used unseen.
@@ -14,6 +15,7 @@ pub mod accounts;
 mod decision;
 pub mod layer;
 pub mod loader;
+pub mod merged;
 
 use std::io;
 use std::path::PathBuf;

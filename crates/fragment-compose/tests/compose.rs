@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
-use fragment_compose::{ComposeError, Inputs, KernelVersion, cleanup, compose};
+use fragment_compose::{ComposeError, Inputs, KernelVersion, cleanup, compose, generated};
 use fragment_types::plan::{Form, Reason};
 use fragment_types::{Digest, Need};
 use private::{in_private_namespace, mount_overlay, mount_prepared, mount_tmpfs, unmount};
@@ -253,6 +253,46 @@ fn a_generated_layer_lies_between_the_rootfs_and_the_components() {
             unmount(&site.path("merged"));
             drop(prepared);
             assert_eq!(site.traces(), ["bundle/rootfs"]);
+        },
+    );
+}
+
+#[test]
+fn more_layers_than_the_kernel_takes_are_mounted_as_fewer() {
+    in_private_namespace(
+        "more_layers_than_the_kernel_takes_are_mounted_as_fewer",
+        || {
+            let mut site = Site::new();
+            for n in 0..600 {
+                let own = format!("usr/share/n/{n}");
+                let who = format!("layer {n}");
+                site.layer(&format!("n{n}"), &[(&own, "x"), ("usr/share/who", &who)]);
+            }
+            site.core();
+            let mut composition = site.compose().unwrap();
+            let kernel = KernelVersion::running();
+            assert!(composition.prepare(&on(kernel)).is_err());
+            let made = composition
+                .condense(&site.layers, None, kernel)
+                .expect("too many");
+            let (trees, place) = (site.path("trees"), site.path("generated"));
+            fs::create_dir(&place).unwrap();
+            let tree = |diff_id: &Digest| trees.join(diff_id.hex());
+            generated::layer::make(&made, &tree, &place).unwrap();
+            composition.cover(place);
+            let prepared = composition.prepare(&on(kernel)).unwrap();
+            mount_prepared(&prepared.options, &site.path("merged")).unwrap();
+            for n in [0, 150, 300, 599] {
+                let own = format!("usr/share/n/{n}");
+                assert_eq!(site.read(&own).as_deref(), Some("x"), "{n}");
+            }
+            assert_eq!(site.read("usr/share/who").as_deref(), Some("layer 0"));
+            assert_eq!(site.read("usr/bin/sh").as_deref(), Some("core's sh"));
+            unmount(&site.path("merged"));
+            // few layers are left as they are
+            site.layers.truncate(64);
+            let mut few = site.compose().unwrap();
+            assert!(few.condense(&site.layers, None, kernel).is_none());
         },
     );
 }

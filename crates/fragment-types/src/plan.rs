@@ -163,6 +163,9 @@ pub enum PartKind {
     /// A directory of links to what the layers hold below `/usr`: the rootfs has a directory of its own here, where a merged-/usr
     /// root has a link.
     Links,
+    /// Everything that the layers hold, where they are more than the kernel mounts one by one. It depends on the kernel, and so
+    /// is in no plan.
+    Merged,
 }
 
 /// Why a component is in a plan.

@@ -210,15 +210,12 @@ impl Runtime {
             id: id.to_string(),
             process: process::this(),
         };
-        let generated = plan.generated.as_ref();
-        store.lease(
-            &key,
-            holder,
-            &leased(&plan),
-            generated.map(|made| made.digest),
-        )?;
+        let kernel = KernelVersion::running();
+        let generated = composition.condense(&plan.layers, plan.generated.clone(), kernel);
+        let digest = generated.as_ref().map(|made| made.digest);
+        store.lease(&key, holder, &leased(&plan), digest)?;
         if let Some(generated) = generated {
-            match place(store, generated) {
+            match place(store, &generated) {
                 Ok(tree) => composition.cover(tree),
                 Err(error) => {
                     store.release(&key)?;

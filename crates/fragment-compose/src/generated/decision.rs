@@ -71,11 +71,16 @@ pub fn decide(
         }
     }
     if !parts.is_empty() {
-        // a list of plain structures is always JSON
-        let digest = canonical::digest(&(FORMAT, &parts)).unwrap_or_else(|_| Digest::of(b""));
-        decision.generated = Some(Generated { digest, parts });
+        decision.generated = Some(named(parts));
     }
     Ok(decision)
+}
+
+/// The parts under their digest.
+pub(super) fn named(parts: Vec<Part>) -> Generated {
+    // a list of plain structures is always JSON
+    let digest = canonical::digest(&(FORMAT, &parts)).unwrap_or_else(|_| Digest::of(b""));
+    Generated { digest, parts }
 }
 
 impl View<'_> {

@@ -11,7 +11,7 @@ use fragment_types::Digest;
 use fragment_types::plan::{Generated, Part, PartKind};
 
 use super::accounts::{self, List};
-use super::{GeneratedError, loader};
+use super::{GeneratedError, loader, merged};
 
 /// Most entries of a directory of a layer that are linked to.
 const MAX_ENTRIES: usize = 1 << 16;
@@ -26,6 +26,11 @@ pub fn make(
     directory: &Path,
 ) -> Result<(), GeneratedError> {
     for part in &generated.parts {
+        if part.kind == PartKind::Merged {
+            let trees: Vec<PathBuf> = part.from.iter().map(tree).collect();
+            merged::make(&trees, directory)?;
+            continue;
+        }
         let trees = part
             .from
             .iter()
@@ -33,12 +38,17 @@ pub fn make(
             .collect::<Result<Vec<_>, _>>()?;
         let path = directory.join(part.path.trim_start_matches('/'));
         make_parents(directory, &path)?;
+        // of a merged layer it is a link to a component's file
+        if path.symlink_metadata().is_ok_and(|there| !there.is_dir()) {
+            fs::remove_file(&path).map_err(failed(&path))?;
+        }
         match &part.kind {
             PartKind::Accounts => make_list(part, &trees, &path)?,
             PartKind::LoaderCache { objects } => {
                 write(&path, &loader::cache(objects), 0o644).map_err(failed(&path))?;
             }
             PartKind::Links => make_links(part, generated, &trees, &path)?,
+            PartKind::Merged => {}
         }
     }
     Ok(())
