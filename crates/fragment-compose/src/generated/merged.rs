@@ -54,7 +54,7 @@ pub(super) fn make(trees: &[PathBuf], directory: &Path) -> Result<(), GeneratedE
     }
     // times of directories last: what is put into one changes them
     for tree in trees.iter().rev() {
-        times(tree, directory, 0)?;
+        times(tree, directory)?;
     }
     // whole after a power failure: one call for all of it
     let opened = fs::File::open(directory).map_err(failed(directory))?;
@@ -121,15 +121,16 @@ fn copy_attributes(source: &Path, target: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives directories the times that they have in `from`: called from the lowest tree to the topmost, whose count.
-fn times(from: &Path, to: &Path, depth: usize) -> Result<(), GeneratedError> {
+/// Gives directories the times that they have in `from`: called from the lowest tree to the topmost, whose count. Trees are no
+/// deeper than [`add`] has found them.
+fn times(from: &Path, to: &Path) -> Result<(), GeneratedError> {
     for entry in fs::read_dir(from).map_err(failed(from))? {
         let entry = entry.map_err(failed(from))?;
         let meta = entry.metadata().map_err(failed(from))?;
         let target = to.join(entry.file_name());
         let is_directory = target.symlink_metadata().is_ok_and(|there| there.is_dir());
         if meta.is_dir() && is_directory {
-            times(&entry.path(), &target, depth + 1)?;
+            times(&entry.path(), &target)?;
             let time = |seconds, nanoseconds| rustix::fs::Timespec {
                 tv_sec: seconds,
                 tv_nsec: nanoseconds,
