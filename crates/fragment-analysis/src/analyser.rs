@@ -207,6 +207,21 @@ impl<'a> Analyser<'a> {
             .add(need, context.strength, satisfied, context.chain.clone());
     }
 
+    /// Notes that the first of `paths` that a component has is needed.
+    pub(crate) fn need_first(
+        &mut self,
+        paths: &[String],
+        context: &Context,
+    ) -> Result<(), AnalysisError> {
+        for path in paths {
+            if self.in_library(path)?.is_some() {
+                self.need_path(path, context);
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Notes that capabilities are likely to be needed.
     pub(crate) fn need_capabilities(&mut self, names: &[&str], context: &Context) {
         for name in names.iter().filter_map(|name| Capability::new(*name).ok()) {

@@ -122,13 +122,7 @@ impl Analyser<'_> {
                 };
             }
         }
-        for path in &paths {
-            if self.in_library(path)?.is_some() {
-                self.need_path(path, &context.soft());
-                break;
-            }
-        }
-        Ok(())
+        self.need_first(&paths, &context.soft())
     }
 }
 

@@ -9,9 +9,10 @@ use fragment_types::path::merged_usr;
 use fragment_types::{EvidenceKind, Need};
 
 use crate::analyser::{Analyser, Context, OwnFile};
-use crate::elf::{self, FileSource};
+use crate::elf;
 use crate::error::AnalysisError;
 use crate::libraries::directory;
+use crate::program::wrong_elf;
 use crate::rules;
 
 /// Kind of evidence that a constant is.
@@ -37,13 +38,9 @@ impl Analyser<'_> {
         context: &Context,
     ) -> Result<(), AnalysisError> {
         let path = &file.found.path;
-        let wrong = |source| AnalysisError::Elf {
-            path: path.clone(),
-            source,
-        };
-        let opened = FileSource::new(self.root.open_file(path)?);
-        let source = opened.map_err(|error| wrong(elf::ElfError::Read(error)))?;
-        let contents = elf::contents(&source, imports.is_some(), MAX_CONSTANTS).map_err(wrong)?;
+        let source = self.elf_source(path)?;
+        let contents =
+            elf::contents(&source, imports.is_some(), MAX_CONSTANTS).map_err(wrong_elf(path))?;
         for wish in &contents.loads {
             self.loaded_later(wish, contents.machine, path, context)?;
         }

@@ -22,17 +22,9 @@ impl Analyser<'_> {
             let by_own_file = requirement.chain.last().is_some_and(|last| {
                 last.kind == EvidenceKind::Needed && self.own.contains_key(&last.source)
             });
-            let is_hard = requirement.strength == Strength::Hard;
-            let supplier = match &requirement.need {
-                Need::Path { path } if is_hard => self.supplier(path)?,
-                Need::Command { name } if is_hard => {
-                    let providers = self.library.providing_command(name)?;
-                    match providers.first() {
-                        Some(provider) => self.supplier(&provider.path)?,
-                        None => None,
-                    }
-                }
-                _ => None,
+            let supplier = match requirement.strength {
+                Strength::Hard => self.supplier(&requirement.need)?,
+                Strength::Soft => None,
             };
             let mut sonames = match requirement.need {
                 Need::Soname(needed) if by_own_file => vec![needed],
@@ -69,9 +61,18 @@ impl Analyser<'_> {
         Ok(())
     }
 
-    /// The component that supplies a program.
-    pub(crate) fn supplier(&self, path: &str) -> Result<Option<ComponentSummary>, AnalysisError> {
-        let Some(path) = self.in_library(path)? else {
+    /// The component that supplies a program: a command, or what is needed by its path.
+    pub(crate) fn supplier(&self, need: &Need) -> Result<Option<ComponentSummary>, AnalysisError> {
+        let path = match need {
+            Need::Path { path } => Some(path.clone()),
+            Need::Command { name } => {
+                let providers = self.library.providing_command(name)?;
+                providers.into_iter().next().map(|provider| provider.path)
+            }
+            _ => None,
+        };
+        let path = path.map(|path| self.in_library(&path)).transpose()?;
+        let Some(path) = path.flatten() else {
             return Ok(None);
         };
         let providers = self.library.providing_path(&path)?;

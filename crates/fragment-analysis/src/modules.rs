@@ -207,13 +207,7 @@ impl Analyser<'_> {
         if paths.iter().any(|path| self.probe(path).is_some()) {
             return Ok(());
         }
-        for path in paths {
-            if self.in_library(&path)?.is_some() {
-                self.need_path(&path, context);
-                break;
-            }
-        }
-        Ok(())
+        self.need_first(&paths, context)
     }
 
     pub(crate) fn need_module(

@@ -1,7 +1,6 @@
 //! Options and operands that name data of the system: a language of a spelling checker, a character map, a schema.
 
 use fragment_sys::root::Kind;
-use fragment_types::path::merged_usr;
 
 use crate::analyser::{Analyser, Context};
 use crate::command_line::word_kind;
@@ -209,7 +208,7 @@ impl Analyser<'_> {
                 Ok(Some(found)) if found.kind != Kind::Directory => break,
                 _ => {}
             }
-            if self.in_library(&merged_usr(&path))?.is_some() {
+            if self.in_library(&path)?.is_some() {
                 self.need_path(&path, context);
                 break;
             }

@@ -13,8 +13,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::analyser::{Analyser, Context, OwnFile};
 use crate::contents::MAX_CONSTANTS;
-use crate::elf::{self, FileSource};
+use crate::elf;
 use crate::error::AnalysisError;
+use crate::program::wrong_elf;
 use crate::rules;
 use crate::words::file_name;
 
@@ -129,12 +130,8 @@ impl Analyser<'_> {
         if !elf::is_elf(&self.root.read_prefix(path, 4)?) {
             return Ok(());
         }
-        let wrong = |source| AnalysisError::Elf {
-            path: path.clone(),
-            source,
-        };
-        let source = FileSource::new(self.root.open_file(path)?)
-            .map_err(|error| wrong(elf::ElfError::Read(error)))?;
+        let wrong = wrong_elf(path);
+        let source = self.elf_source(path)?;
         let (symbol, plugin) = rules::CONVERSIONS;
         if !elf::imports(&source).map_err(wrong)?.contains(symbol) {
             return Ok(());
@@ -177,13 +174,7 @@ impl Analyser<'_> {
         if !elf::is_elf(&prefix) {
             return Ok(BTreeSet::new());
         }
-        let wrong = |source| AnalysisError::Elf {
-            path: path.clone(),
-            source,
-        };
-        let source = FileSource::new(self.root.open_file(path)?)
-            .map_err(|error| wrong(elf::ElfError::Read(error)))?;
-        let imports = elf::imports(&source).map_err(wrong)?;
+        let imports = elf::imports(&self.elf_source(path)?).map_err(wrong_elf(path))?;
         for (rule, names) in rules::implied(&imports) {
             let context = context.with(EvidenceKind::Symbol, path, names.join(", "));
             self.need_capabilities(rule.capabilities, &context);

@@ -257,12 +257,8 @@ impl Analyser<'_> {
         if let Some(known) = self.elves.get(path) {
             return Ok(Rc::clone(known));
         }
-        let wrong = |source: ElfError| AnalysisError::Elf {
-            path: path.to_owned(),
-            source,
-        };
-        let file = self.root.open_file(path)?;
-        let source = FileSource::new(file).map_err(|error| wrong(ElfError::Read(error)))?;
+        let wrong = wrong_elf(path);
+        let source = self.elf_source(path)?;
         let elf = elf::parse(&source).map_err(wrong)?;
         if elf.kind == ElfKind::Other {
             let what = "it is neither a program nor a shared object";
@@ -279,6 +275,12 @@ impl Analyser<'_> {
         let elf = Rc::new(elf);
         self.elves.insert(path.to_owned(), Rc::clone(&elf));
         Ok(elf)
+    }
+
+    /// An ELF file of the bundle, for reading.
+    pub(crate) fn elf_source(&self, path: &str) -> Result<FileSource, AnalysisError> {
+        let file = self.root.open_file(path)?;
+        FileSource::new(file).map_err(|error| wrong_elf(path)(ElfError::Read(error)))
     }
 
     fn elf_program(
@@ -389,6 +391,14 @@ impl Analyser<'_> {
             self.tolerate(&context, result)?;
         }
         Ok(())
+    }
+}
+
+/// The error for what is wrong with an ELF file.
+pub(crate) fn wrong_elf(path: &str) -> impl Fn(ElfError) -> AnalysisError + Copy {
+    move |source| AnalysisError::Elf {
+        path: path.to_owned(),
+        source,
     }
 }
 

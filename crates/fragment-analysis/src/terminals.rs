@@ -1,6 +1,5 @@
 //! Descriptions of terminals (terminfo(5)): the one that `TERM` names, for programs that draw on theirs.
 
-use fragment_types::path::merged_usr;
 use fragment_types::{Evidence, EvidenceKind, Need, Strength};
 
 use crate::analyser::{Analyser, Context};
@@ -29,14 +28,12 @@ impl Analyser<'_> {
         for requirement in requirements {
             let reader = match &requirement.need {
                 Need::Soname(needed) => is_reader(&needed.soname).then(|| needed.soname.clone()),
-                Need::Command { name } if requirement.is_missing() => {
-                    let providers = self.library.providing_command(name)?;
-                    match providers.first() {
-                        Some(provider) => self.reader_of(&provider.path)?,
-                        None => None,
-                    }
+                need if requirement.is_missing() => {
+                    let supplier = self.supplier(need)?;
+                    let needs = supplier.into_iter().flat_map(|one| one.needs);
+                    let mut sonames = needs.map(|needed| needed.soname);
+                    sonames.find(|soname| is_reader(soname))
                 }
-                Need::Path { path } if requirement.is_missing() => self.reader_of(path)?,
                 _ => None,
             };
             if let Some(source) = reader {
@@ -70,22 +67,7 @@ impl Analyser<'_> {
         if paths.iter().any(|path| self.probe(path).is_some()) {
             return Ok(());
         }
-        for path in paths {
-            if self.in_library(&merged_usr(&path))?.is_some() {
-                self.need_path(&path, context);
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// The library of descriptions that the component of a program needs.
-    fn reader_of(&self, path: &str) -> Result<Option<String>, AnalysisError> {
-        let supplier = self.supplier(path)?;
-        let needs = supplier.into_iter().flat_map(|one| one.needs);
-        Ok(needs
-            .map(|needed| needed.soname)
-            .find(|soname| is_reader(soname)))
+        self.need_first(&paths, context)
     }
 }
 

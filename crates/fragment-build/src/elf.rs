@@ -22,6 +22,8 @@ pub(crate) struct Elf {
     pub(crate) runpath: Vec<String>,
     /// Which of the symbols that tell what a program does it imports.
     pub(crate) imports: BTreeSet<String>,
+    /// Constants that are paths below `/usr/share`.
+    pub(crate) data_paths: Vec<String>,
 }
 
 /// Reads `data`; nothing when it is not a dynamic ELF file (scripts, static programs, object files, damaged files).
@@ -88,6 +90,7 @@ fn read<H: FileHeader<Endian = object::Endianness>>(header: &H, data: &[u8]) -> 
         .collect();
     let versions = defined_versions(endian, &sections, data);
     let imports = telling_imports(endian, &sections, data);
+    let data_paths = data_paths(data).map(str::to_owned).collect();
     Some(Elf {
         machine,
         soname,
@@ -96,7 +99,21 @@ fn read<H: FileHeader<Endian = object::Endianness>>(header: &H, data: &[u8]) -> 
         needs,
         runpath,
         imports,
+        data_paths,
     })
+}
+
+/// Paths of data among the constants of an object; texts of licences are shown to people.
+fn data_paths(bytes: &[u8]) -> impl Iterator<Item = &str> {
+    let plain = |piece: &&[u8]| {
+        piece.starts_with(b"/usr/share/")
+            && piece.len() <= 256
+            && !piece.starts_with(b"/usr/share/common-licenses/")
+    };
+    bytes
+        .split(|byte| *byte == 0)
+        .filter(plain)
+        .filter_map(|piece| std::str::from_utf8(piece).ok())
 }
 
 fn string(strings: StringTable<'_>, offset: u64) -> Option<String> {
@@ -184,7 +201,14 @@ fn required_versions<H: FileHeader>(
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{data_paths, parse};
+
+    #[test]
+    fn constants_that_are_paths_of_data() {
+        let bytes = b"\x7fELF\0/usr/share/dpkg/cputable\0see /usr/share/x\0/usr/share/common-licenses/GPL-3\0/etc/x\0/usr/share/\xff\0";
+        let found: Vec<&str> = data_paths(bytes).collect();
+        assert_eq!(found, ["/usr/share/dpkg/cputable"]);
+    }
 
     #[test]
     fn reads_the_test_program_itself() {

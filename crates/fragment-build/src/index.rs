@@ -36,6 +36,8 @@ pub(crate) struct Index {
     pub(crate) needs: Vec<FileNeed>,
     /// File -> the program that runs it: of scripts the interpreter, of programs the dynamic loader.
     pub(crate) runners: BTreeMap<String, Runner>,
+    /// Paths below `/usr/share` that objects which need libraries name.
+    pub(crate) data_paths: BTreeSet<String>,
 }
 
 /// One DT_NEEDED entry of one file.
@@ -101,6 +103,9 @@ impl Index {
             // a private library without RUNPATH is loaded by a program that has one and loads the libraries beside it
             // too; the loader takes what is loaded already under that soname (systemd's libsystemd-core is an example)
             directories.push(directory.to_owned());
+        }
+        if !elf.needs.is_empty() {
+            self.data_paths.extend(elf.data_paths);
         }
         for need in &elf.needs {
             self.needs.push(FileNeed {

@@ -20,6 +20,7 @@ pub mod merged;
 use std::io;
 use std::path::PathBuf;
 
+use fragment_sys::merge::MergeError;
 use fragment_sys::root::RootError;
 use fragment_types::{CatalogueError, ComponentName};
 
@@ -53,6 +54,9 @@ pub enum GeneratedError {
         /// The limit.
         limit: usize,
     },
+    /// Layers cannot be made one.
+    #[error("make many layers one")]
+    Merge(#[from] MergeError),
     /// The rootfs or a tree cannot be looked at.
     #[error(transparent)]
     Root(#[from] RootError),

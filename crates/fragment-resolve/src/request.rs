@@ -47,12 +47,15 @@ impl Policy {
     /// Whether the user asked for components, by name or by `always`, whatever the bundle holds.
     #[must_use]
     pub fn is_composed(&self) -> bool {
+        self.compose != Compose::Off && (self.compose == Compose::Always || self.names_something())
+    }
+
+    /// Whether the user named components or capabilities.
+    fn names_something(&self) -> bool {
         let lock = self.lock.as_ref();
-        self.compose != Compose::Off
-            && (self.compose == Compose::Always
-                || !self.components.is_empty()
-                || !self.require.is_empty()
-                || lock.is_some_and(|lock| !lock.is_empty()))
+        !self.components.is_empty()
+            || !self.require.is_empty()
+            || lock.is_some_and(|lock| !lock.is_empty())
     }
 }
 
@@ -69,13 +72,7 @@ impl Request {
     /// Whether the bundle cannot start as it is, or the user asked for something it does not hold.
     #[must_use]
     pub fn is_thin(&self) -> bool {
-        !self.policy.components.is_empty()
-            || !self.policy.require.is_empty()
-            || self
-                .policy
-                .lock
-                .as_ref()
-                .is_some_and(|lock| !lock.is_empty())
+        self.policy.names_something()
             || self.requirements.iter().any(|requirement| {
                 requirement.is_missing()
                     && (requirement.strength == Strength::Hard || is_declared(requirement))

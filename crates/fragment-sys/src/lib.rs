@@ -4,6 +4,7 @@ pub mod bpf;
 pub mod fork;
 pub mod lock;
 pub mod map;
+pub mod merge;
 pub mod mount;
 pub mod notify;
 pub mod process;

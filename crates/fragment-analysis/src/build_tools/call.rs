@@ -80,8 +80,12 @@ pub(super) fn of(words: &[Word], generator: Option<&str>) -> Option<Call> {
     match name {
         "cmake" => Some(cmake_call(&arguments, generator)),
         "meson" => Some(meson_call(&arguments)),
-        "ninja" | "samu" => Some(ninja_call(&arguments)),
-        "scons" => Some(scons_call(&arguments)),
+        "ninja" | "samu" => Some(placed_call(
+            Format::Ninja,
+            &["-d", "-j", "-k", "-l", "-t", "-w"],
+            &arguments,
+        )),
+        "scons" => Some(placed_call(Format::Scons, &[], &arguments)),
         "gmake" | "make" => Some(make_call(&arguments)),
         "aclocal" | "autoconf" | "autoheader" | "automake" | "autoreconf" => {
             Some(autotools_call(name, &arguments))
@@ -186,9 +190,10 @@ fn meson_call(arguments: &[&str]) -> Call {
     call
 }
 
-fn ninja_call(arguments: &[&str]) -> Call {
+/// `-C DIRECTORY` and `-f FILE`; `values` are the other options with a value in the next word.
+fn placed_call(format: Format, values: &[&str], arguments: &[&str]) -> Call {
     let mut call = Call {
-        formats: vec![Format::Ninja],
+        formats: vec![format],
         ..Call::default()
     };
     let mut rest = arguments.iter();
@@ -197,24 +202,8 @@ fn ninja_call(arguments: &[&str]) -> Call {
             call.directories = vec![place.to_owned()];
         } else if let Some(file) = value("-f", word, &mut rest) {
             call.file = Some(file.to_owned());
-        } else if matches!(*word, "-d" | "-j" | "-k" | "-l" | "-t" | "-w") {
+        } else if values.contains(word) {
             rest.next();
-        }
-    }
-    call
-}
-
-fn scons_call(arguments: &[&str]) -> Call {
-    let mut call = Call {
-        formats: vec![Format::Scons],
-        ..Call::default()
-    };
-    let mut rest = arguments.iter();
-    while let Some(word) = rest.next() {
-        if let Some(place) = value("-C", word, &mut rest) {
-            call.directories = vec![place.to_owned()];
-        } else if let Some(file) = value("-f", word, &mut rest) {
-            call.file = Some(file.to_owned());
         }
     }
     call

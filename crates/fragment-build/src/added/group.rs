@@ -6,6 +6,7 @@ use fragment_types::ComponentName;
 
 use crate::dpkg::Database;
 use crate::library::Library;
+use crate::recipe::Defaults;
 
 /// Packages that are one component.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,10 +24,8 @@ pub(crate) struct Groups {
     of: BTreeMap<String, ComponentName>,
     /// Package -> the recipe's component that holds it.
     claimed: BTreeMap<String, ComponentName>,
-    /// Packages that dependencies do not lead to.
-    never: BTreeSet<String>,
-    /// Those of them that come along all the same.
-    machinery: BTreeSet<String>,
+    /// To which packages dependencies do not lead, and which of them come along all the same.
+    defaults: Defaults,
     essential: BTreeSet<String>,
 }
 
@@ -39,8 +38,7 @@ impl Groups {
         present: &dyn Fn(&ComponentName) -> bool,
     ) -> Self {
         let mut groups = Self {
-            never: &library.defaults().never | &library.defaults().machinery,
-            machinery: library.defaults().machinery.clone(),
+            defaults: library.defaults().clone(),
             ..Self::default()
         };
         for (world, database) in worlds.iter().enumerate() {
@@ -56,7 +54,7 @@ impl Groups {
                     let depends = depends.filter_map(|group| database.satisfier(group));
                     graph.insert(
                         name,
-                        depends.filter(|d| !groups.never.contains(*d)).collect(),
+                        depends.filter(|d| groups.defaults.follows(d)).collect(),
                     );
                 }
             }
@@ -101,7 +99,7 @@ impl Groups {
     /// The component of a package that something depends on or needs a file of; packages that are never followed have one
     /// only where every root has them.
     pub(crate) fn needed(&self, package: &str) -> Option<&ComponentName> {
-        let skip = self.never.contains(package) && !self.essential.contains(package);
+        let skip = !self.defaults.follows(package) && !self.essential.contains(package);
         self.component(package).filter(|_| !skip)
     }
 
@@ -119,7 +117,7 @@ impl Groups {
             if !seen.insert(package) {
                 continue;
             }
-            if self.machinery.contains(package) {
+            if self.defaults.machinery.contains(package) {
                 beside.extend(self.of.get(package).cloned());
             }
             let world = self.component(package).and_then(|name| self.all.get(name));
@@ -153,7 +151,7 @@ impl Groups {
                 let Some(satisfier) = database.satisfier(dependency) else {
                     continue;
                 };
-                if !self.never.contains(satisfier)
+                if self.defaults.follows(satisfier)
                     && let Some(component) = self.component(satisfier)
                 {
                     requires.insert(component.clone());

@@ -16,9 +16,6 @@ use crate::tree::{Content, Entry};
 /// Largest script whose commands are read, in bytes.
 const MAX_SCRIPT: u64 = 256 << 10;
 
-/// Largest object whose constants are read, in bytes; what is behind is passed over.
-const MAX_OBJECT: u64 = 32 << 20;
-
 /// What is needed.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
@@ -78,11 +75,8 @@ pub(crate) fn links(group: &Group, piece: &Piece, view: &View<'_>) -> Result<Lin
         };
         links.components.extend(runners(file, entry, runner, view)?);
     }
-    let files: BTreeSet<&String> = piece.index.needs.iter().map(|need| &need.file).collect();
-    for file in files {
-        if let Some(entry) = piece.tree.entries.get(file) {
-            links.components.extend(named_data(file, entry, view)?);
-        }
+    for path in &piece.index.data_paths {
+        links.components.extend(named_data(path, view)?);
     }
     links.commands = commands(group, piece, view)?;
     links.components.remove(&group.name);
@@ -206,44 +200,19 @@ fn runners(
     Ok(found)
 }
 
-/// The components of data that a program or library names by its path and every root has, so that no dependency says so: dpkg's
-/// tables for libapt-pkg.
-fn named_data(file: &str, entry: &Entry, view: &View<'_>) -> Result<Vec<ComponentName>> {
-    let Content::File { source, .. } = &entry.content else {
-        return Ok(Vec::new());
+/// The component of data that an object names by its path and every root has, so that no dependency says so: dpkg's tables for
+/// libapt-pkg.
+fn named_data(path: &str, view: &View<'_>) -> Result<Option<ComponentName>> {
+    let Some(package) = view.owner(path).filter(|p| view.groups.is_essential(p)) else {
+        return Ok(None);
     };
-    let unreadable = |source| Error::ReadRoot {
-        path: file.to_owned(),
+    let node = view.root.lookup(path).map_err(|source| Error::ReadRoot {
+        path: path.to_owned(),
         source,
-    };
-    let bytes = source.head(MAX_OBJECT).map_err(unreadable)?;
-    let mut found = Vec::new();
-    for path in data_paths(&bytes) {
-        let Some(package) = view.owner(path).filter(|p| view.groups.is_essential(p)) else {
-            continue;
-        };
-        let node = view.root.lookup(path).map_err(unreadable)?;
-        if node.is_some_and(|node| node.is_file())
-            && !view.recipes.paths.contains_key(path)
-            && let Some(component) = view.groups.needed(package)
-        {
-            found.push(component.clone());
-        }
-    }
-    Ok(found)
-}
-
-/// Paths of data among the constants of an object; texts of licences are shown to people.
-fn data_paths(bytes: &[u8]) -> impl Iterator<Item = &str> {
-    let plain = |piece: &&[u8]| {
-        piece.starts_with(b"/usr/share/")
-            && piece.len() <= 256
-            && !piece.starts_with(b"/usr/share/common-licenses/")
-    };
-    bytes
-        .split(|byte| *byte == 0)
-        .filter(plain)
-        .filter_map(|piece| std::str::from_utf8(piece).ok())
+    })?;
+    let is_there =
+        node.is_some_and(|node| node.is_file()) && !view.recipes.paths.contains_key(path);
+    Ok(view.groups.needed(package).filter(|_| is_there).cloned())
 }
 
 /// The executables in command directories. A name that several packages can answer to is a command of the one that it
@@ -285,16 +254,4 @@ fn commands(group: &Group, piece: &Piece, view: &View<'_>) -> Result<Vec<Command
     }
     commands.sort();
     Ok(commands)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::data_paths;
-
-    #[test]
-    fn constants_that_are_paths_of_data() {
-        let bytes = b"\x7fELF\0/usr/share/dpkg/cputable\0see /usr/share/x\0/usr/share/common-licenses/GPL-3\0/etc/x\0/usr/share/\xff\0";
-        let found: Vec<&str> = data_paths(bytes).collect();
-        assert_eq!(found, ["/usr/share/dpkg/cputable"]);
-    }
 }

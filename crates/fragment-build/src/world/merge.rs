@@ -1,98 +1,16 @@
-//! Many layers of a world as one: an overlay has at most 500 (overlayfs.rst), and looks into each for a name that is not there.
+//! Many layers of a world as one.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
-use std::fs::{self, File, FileTimes};
-use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::XattrFlags;
+use crate::error::{Error, Result};
 
-use crate::error::Result;
-use crate::world::io;
-
-/// What makes a directory hide all that is below it (overlayfs.rst, "whiteouts and opaque directories").
-const OPAQUE: &str = "trusted.overlay.opaque";
-/// Longest value and list of extended attributes (xattr(7)).
-const MAX_ATTRIBUTE: usize = 64 << 10;
-
-/// Makes `to`, which does what `layers`, topmost first, do to what is below them. Files are hard links: nothing is copied, and
-/// `layers` stay as they are.
+/// Makes `to`, which does what `layers`, topmost first, do to what is below them.
 pub(super) fn merge(layers: &[PathBuf], to: &Path) -> Result<()> {
-    directory(layers, false, to)
-}
-
-/// Merges directories of one path, topmost first. `hides`: they lie on what is no directory.
-fn directory(sources: &[PathBuf], hides: bool, to: &Path) -> Result<()> {
-    let Some(top) = sources.first() else {
-        return Ok(());
-    };
-    fs::create_dir(to).map_err(io("creating", to))?;
-    let mut directories: BTreeMap<OsString, (Vec<PathBuf>, bool)> = BTreeMap::new();
-    let mut settled: BTreeSet<OsString> = BTreeSet::new();
-    for source in sources {
-        for entry in fs::read_dir(source).map_err(io("reading", source))? {
-            let entry = entry.map_err(io("reading", source))?;
-            let (name, path) = (entry.file_name(), entry.path());
-            if settled.contains(&name) {
-                continue;
-            }
-            let kind = entry.file_type().map_err(io("reading", source))?;
-            if kind.is_dir() {
-                if is_opaque(&path) {
-                    settled.insert(name.clone());
-                }
-                directories.entry(name).or_default().0.push(path);
-                continue;
-            }
-            match directories.get_mut(&name) {
-                Some((_, hides)) => *hides = true,
-                None => {
-                    let link = to.join(&name);
-                    fs::hard_link(&path, &link).map_err(io("linking", &link))?;
-                }
-            }
-            settled.insert(name);
-        }
-    }
-    for (name, (sources, hides)) in directories {
-        directory(&sources, hides, &to.join(name))?;
-    }
-    let opaque = hides || sources.iter().any(|s| is_opaque(s));
-    take_metadata(top, to, opaque).map_err(io("describing", to))
-}
-
-fn is_opaque(directory: &Path) -> bool {
-    let mut value = [0; 1];
-    matches!(
-        rustix::fs::lgetxattr(directory, OPAQUE, &mut value[..]),
-        Ok(1)
-    ) && value[0] == b'y'
-}
-
-/// Owner, mode, attributes and times of a directory, in an order in which one does not undo another.
-fn take_metadata(from: &Path, to: &Path, opaque: bool) -> std::io::Result<()> {
-    let metadata = fs::symlink_metadata(from)?;
-    chown(to, Some(metadata.uid()), Some(metadata.gid()))?;
-    fs::set_permissions(to, metadata.permissions())?;
-    let mut names = vec![0; MAX_ATTRIBUTE];
-    let length = rustix::fs::llistxattr(from, &mut names[..])?;
-    for name in names[..length].split(|b| *b == 0).filter(|n| !n.is_empty()) {
-        // the overlay's own are about this one layer
-        if name.starts_with(b"trusted.overlay.") {
-            continue;
-        }
-        let mut value = vec![0; MAX_ATTRIBUTE];
-        let length = rustix::fs::lgetxattr(from, name, &mut value[..])?;
-        rustix::fs::lsetxattr(to, name, &value[..length], XattrFlags::empty())?;
-    }
-    if opaque {
-        rustix::fs::lsetxattr(to, OPAQUE, b"y", XattrFlags::empty())?;
-    }
-    let times = FileTimes::new()
-        .set_accessed(metadata.accessed()?)
-        .set_modified(metadata.modified()?);
-    File::open(to)?.set_times(times)
+    fragment_sys::merge::merge(layers, to).map_err(|error| Error::Io {
+        operation: error.operation,
+        path: error.path,
+        source: error.source,
+    })
 }
 
 #[cfg(test)]
@@ -102,9 +20,10 @@ mod tests {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     use std::path::{Path, PathBuf};
 
+    use fragment_sys::merge::OPAQUE;
     use rustix::fs::{CWD, FileType, Mode, XattrFlags, makedev, mknodat};
 
-    use super::{OPAQUE, merge};
+    use super::merge;
     use crate::root::Root;
 
     fn write(root: &Path, path: &str, text: &str) {

@@ -121,7 +121,7 @@ fn make_parents(directory: &Path, path: &Path) -> Result<(), GeneratedError> {
     Ok(())
 }
 
-fn failed(path: &Path) -> impl FnOnce(io::Error) -> GeneratedError {
+pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> GeneratedError {
     let path = path.to_path_buf();
     move |source| GeneratedError::Make { path, source }
 }

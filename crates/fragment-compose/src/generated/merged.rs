@@ -1,14 +1,14 @@
 //! Many layers as one, where the kernel does not take them all: the topmost become a tree of hard links, which costs no space
 //! and shares the page cache as the trees themselves do.
 
-use std::fs::{self, DirBuilder, Metadata, Permissions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, lchown};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use fragment_sys::merge::merge_into;
 use fragment_types::plan::{Generated, Layer, Part, PartKind};
 
 use super::GeneratedError;
+use super::layer::failed;
 use crate::kernel::KernelVersion;
 use crate::overlay::LOWERDIR_PLUS;
 
@@ -16,8 +16,6 @@ use crate::overlay::LOWERDIR_PLUS;
 const MOST: usize = 400;
 /// The same for kernels that take all names in one value, of which some eighty fit.
 const MOST_OLD: usize = 64;
-/// Deepest directory that is merged.
-const MAX_DEPTH: usize = 128;
 
 /// How many of the topmost of `count` layers have to become one for `kernel`; 0 where all can be mounted.
 #[must_use]
@@ -47,113 +45,19 @@ pub fn with_layers(generated: Option<Generated>, layers: &[Layer], merged: usize
     super::decision::named(parts)
 }
 
-/// The union of `trees`, topmost first, in the empty `directory`.
+/// The union of `trees`, topmost first, in the empty `directory`, on disk when this returns.
 pub(super) fn make(trees: &[PathBuf], directory: &Path) -> Result<(), GeneratedError> {
-    for tree in trees {
-        add(tree, directory, 0)?;
-    }
-    // times of directories last: what is put into one changes them
-    for tree in trees.iter().rev() {
-        times(tree, directory)?;
-    }
+    merge_into(trees, directory)?;
     // whole after a power failure: one call for all of it
-    let opened = fs::File::open(directory).map_err(failed(directory))?;
+    let opened = File::open(directory).map_err(failed(directory))?;
     rustix::fs::syncfs(opened).map_err(|error| failed(directory)(error.into()))
-}
-
-/// Adds what `from` has and `to` lacks. What `to` has as anything but a directory hides what lies below.
-fn add(from: &Path, to: &Path, depth: usize) -> Result<(), GeneratedError> {
-    if depth > MAX_DEPTH {
-        let deep = io::Error::from(io::ErrorKind::InvalidInput);
-        return Err(failed(to)(deep));
-    }
-    for entry in fs::read_dir(from).map_err(failed(from))? {
-        let entry = entry.map_err(failed(from))?;
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        let meta = entry.metadata().map_err(failed(&source))?;
-        let there = match target.symlink_metadata() {
-            Ok(there) => Some(there),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(failed(&target)(error)),
-        };
-        match there {
-            None if meta.is_dir() => {
-                make_directory(&source, &target, &meta).map_err(failed(&target))?;
-                add(&source, &target, depth + 1)?;
-            }
-            None => fs::hard_link(&source, &target).map_err(failed(&target))?,
-            Some(there) if there.is_dir() && meta.is_dir() => add(&source, &target, depth + 1)?,
-            Some(_) => {}
-        }
-    }
-    Ok(())
-}
-
-/// A directory like another one.
-fn make_directory(source: &Path, target: &Path, meta: &Metadata) -> io::Result<()> {
-    DirBuilder::new().mode(0o700).create(target)?;
-    if rustix::process::geteuid().is_root() {
-        lchown(target, Some(meta.uid()), Some(meta.gid()))?;
-    }
-    fs::set_permissions(target, Permissions::from_mode(meta.mode() & 0o7777))?;
-    copy_attributes(source, target)
-}
-
-/// Extended attributes of a directory, but those of overlayfs, which mean something in their own tree alone.
-fn copy_attributes(source: &Path, target: &Path) -> io::Result<()> {
-    let mut names = vec![0; 64 << 10];
-    let len = match rustix::fs::llistxattr(source, &mut names) {
-        Ok(len) => len,
-        Err(rustix::io::Errno::OPNOTSUPP) => 0,
-        Err(error) => return Err(error.into()),
-    };
-    let mut value = vec![0; 64 << 10];
-    let names = names[..len].split(|byte| *byte == 0);
-    for name in names.filter(|name| !name.is_empty()) {
-        let text = String::from_utf8_lossy(name);
-        if text.contains(".overlay.") || text.starts_with("system.") {
-            continue;
-        }
-        let len = rustix::fs::lgetxattr(source, name, &mut value)?;
-        let flags = rustix::fs::XattrFlags::empty();
-        rustix::fs::lsetxattr(target, name, &value[..len], flags)?;
-    }
-    Ok(())
-}
-
-/// Gives directories the times that they have in `from`: called from the lowest tree to the topmost, whose count. Trees are no
-/// deeper than [`add`] has found them.
-fn times(from: &Path, to: &Path) -> Result<(), GeneratedError> {
-    for entry in fs::read_dir(from).map_err(failed(from))? {
-        let entry = entry.map_err(failed(from))?;
-        let meta = entry.metadata().map_err(failed(from))?;
-        let target = to.join(entry.file_name());
-        let is_directory = target.symlink_metadata().is_ok_and(|there| there.is_dir());
-        if meta.is_dir() && is_directory {
-            times(&entry.path(), &target)?;
-            let time = |seconds, nanoseconds| rustix::fs::Timespec {
-                tv_sec: seconds,
-                tv_nsec: nanoseconds,
-            };
-            let times = rustix::fs::Timestamps {
-                last_access: time(meta.atime(), meta.atime_nsec()),
-                last_modification: time(meta.mtime(), meta.mtime_nsec()),
-            };
-            let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
-            rustix::fs::utimensat(rustix::fs::CWD, &target, &times, flags)
-                .map_err(|error| failed(&target)(error.into()))?;
-        }
-    }
-    Ok(())
-}
-
-fn failed(path: &Path) -> impl FnOnce(io::Error) -> GeneratedError {
-    let path = path.to_path_buf();
-    move |source| GeneratedError::Make { path, source }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
     use super::*;
 
     #[test]
