@@ -48,7 +48,7 @@ impl Analyser<'_> {
         let Some(first) = words.first() else {
             return Ok(());
         };
-        let Some(call) = call::of(words, self.task.variable("CMAKE_GENERATOR")) else {
+        let Some(call) = call::of(words, self.task) else {
             return Ok(());
         };
         let step = context.with(word_kind(first), &first.source, file_name(&first.text));

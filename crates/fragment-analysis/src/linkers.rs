@@ -247,11 +247,8 @@ impl Analyser<'_> {
         if name == "go" {
             return self.go_packages(first, arguments, context);
         }
-        let step = context.with(word_kind(first), &first.source, format!("{name} links"));
-        for compiler in COMPILERS {
-            if !compiler.links(name, arguments) {
-                continue;
-            }
+        for compiler in COMPILERS.iter().filter(|one| one.links(name, arguments)) {
+            let step = context.with(word_kind(first), &first.source, format!("{name} links"));
             for command in compiler.commands {
                 self.asked_command(command, &step)?;
             }

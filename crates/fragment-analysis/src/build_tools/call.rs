@@ -1,5 +1,6 @@
 //! Command lines of tools that build: which descriptions they read, and what they run in any case.
 
+use crate::task::Task;
 use crate::words::{Word, file_name};
 
 /// What a description is written in.
@@ -69,26 +70,26 @@ pub(super) struct Call {
 }
 
 /// What the words of a command say about a build, if its program is a tool for that.
-pub(super) fn of(words: &[Word], generator: Option<&str>) -> Option<Call> {
+pub(super) fn of(words: &[Word], task: &Task) -> Option<Call> {
     let (first, arguments) = words.split_first()?;
     let name = file_name(&first.text);
-    let arguments: Vec<&str> = arguments
-        .iter()
-        .filter(|word| word.literal)
-        .map(|word| word.text.as_str())
-        .collect();
+    // only for tools: most commands are none
+    let arguments = || -> Vec<&str> {
+        let literal = arguments.iter().filter(|word| word.literal);
+        literal.map(|word| word.text.as_str()).collect()
+    };
     match name {
-        "cmake" => Some(cmake_call(&arguments, generator)),
-        "meson" => Some(meson_call(&arguments)),
+        "cmake" => Some(cmake_call(&arguments(), task.variable("CMAKE_GENERATOR"))),
+        "meson" => Some(meson_call(&arguments())),
         "ninja" | "samu" => Some(placed_call(
             Format::Ninja,
             &["-d", "-j", "-k", "-l", "-t", "-w"],
-            &arguments,
+            &arguments(),
         )),
-        "scons" => Some(placed_call(Format::Scons, &[], &arguments)),
-        "gmake" | "make" => Some(make_call(&arguments)),
+        "scons" => Some(placed_call(Format::Scons, &[], &arguments())),
+        "gmake" | "make" => Some(make_call(&arguments())),
         "aclocal" | "autoconf" | "autoheader" | "automake" | "autoreconf" => {
-            Some(autotools_call(name, &arguments))
+            Some(autotools_call(name, &arguments()))
         }
         "configure" => {
             let beside = first.text.strip_suffix("configure")?;

@@ -77,6 +77,9 @@ impl Analyser<'_> {
         let Some((first, arguments)) = words.split_first() else {
             return;
         };
+        if self.named.texts.len() >= MAX_TEXTS || self.named.text_bytes > MAX_TEXT_BYTES {
+            return;
+        }
         let text = match file_name(&first.text) {
             "cat" | "dd" | "tee" => input.unwrap_or_default().to_owned(),
             "echo" | "printf" => {
@@ -86,10 +89,7 @@ impl Analyser<'_> {
             _ => return,
         };
         self.named.text_bytes += text.len();
-        if text.contains(['(', '#', ':'])
-            && self.named.texts.len() < MAX_TEXTS
-            && self.named.text_bytes <= MAX_TEXT_BYTES
-        {
+        if text.contains(['(', '#', ':']) && self.named.text_bytes <= MAX_TEXT_BYTES {
             self.named.texts.push((first.source.clone(), text));
         }
     }
