@@ -11,7 +11,7 @@ use fragment_types::{
 };
 
 use crate::build_tools::Named;
-use crate::elf::Elf;
+use crate::elf::{Elf, FileSource};
 use crate::error::AnalysisError;
 use crate::ledger::Ledger;
 use crate::task::Task;
@@ -121,6 +121,8 @@ pub(crate) struct Analyser<'a> {
     /// Links of the bundle by which the entry is found, and what led there.
     pub(crate) entry_links: Vec<(Link, Vec<Evidence>)>,
     pub(crate) elves: HashMap<String, Rc<Elf>>,
+    /// Open files, by path.
+    pub(crate) sources: HashMap<String, Rc<FileSource>>,
     /// Bytes of names in all of them.
     pub(crate) elf_bytes: usize,
     /// Programs and texts already looked into, with the strength on whose behalf.
@@ -160,6 +162,7 @@ impl<'a> Analyser<'a> {
             own: BTreeMap::new(),
             entry_links: Vec::new(),
             elves: HashMap::new(),
+            sources: HashMap::new(),
             elf_bytes: 0,
             seen: BTreeMap::new(),
             soft_files: 0,

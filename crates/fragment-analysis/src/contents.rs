@@ -40,7 +40,7 @@ impl Analyser<'_> {
         let path = &file.found.path;
         let source = self.elf_source(path)?;
         let contents =
-            elf::contents(&source, imports.is_some(), MAX_CONSTANTS).map_err(wrong_elf(path))?;
+            elf::contents(&*source, imports.is_some(), MAX_CONSTANTS).map_err(wrong_elf(path))?;
         for wish in &contents.loads {
             self.loaded_later(wish, contents.machine, path, context)?;
         }

@@ -18,7 +18,7 @@ mod version;
 
 pub use content::{Contents, Load, contents};
 pub use reader::{FileSource, Source};
-use reader::{Headed, Reader};
+use reader::Reader;
 
 /// Longest table that is read: program headers, dynamic section, symbols.
 pub const MAX_TABLE: u64 = 16 << 20;
@@ -129,7 +129,6 @@ impl Elf {
 /// # Errors
 /// [`ElfError`] says what is wrong with it.
 pub fn parse(source: &dyn Source) -> Result<Elf, ElfError> {
-    let source = &Headed::new(source)?;
     match class(source)? {
         Class::Elf32 => File::<elf::FileHeader32<Endianness>>::open(source)?.elf(),
         Class::Elf64 => File::<elf::FileHeader64<Endianness>>::open(source)?.elf(),

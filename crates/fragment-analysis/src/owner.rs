@@ -127,16 +127,16 @@ impl Analyser<'_> {
     /// dependency says so.
     fn converts(&mut self, file: &OwnFile, context: &Context) -> Result<(), AnalysisError> {
         let path = &file.found.path;
-        if !elf::is_elf(&self.root.read_prefix(path, 4)?) {
-            return Ok(());
-        }
         let wrong = wrong_elf(path);
         let source = self.elf_source(path)?;
-        let (symbol, plugin) = rules::CONVERSIONS;
-        if !elf::imports(&source).map_err(wrong)?.contains(symbol) {
+        if !source.is_elf() {
             return Ok(());
         }
-        let contents = elf::contents(&source, true, MAX_CONSTANTS).map_err(wrong)?;
+        let (symbol, plugin) = rules::CONVERSIONS;
+        if !elf::imports(&*source).map_err(wrong)?.contains(symbol) {
+            return Ok(());
+        }
+        let contents = elf::contents(&*source, true, MAX_CONSTANTS).map_err(wrong)?;
         let mut texts = contents.constants.split(|byte| *byte == 0);
         if let Some(name) = texts.find(|text| is_plugged_charset(text)) {
             let detail = format!("{symbol}, {}", String::from_utf8_lossy(name));
@@ -170,11 +170,11 @@ impl Analyser<'_> {
         context: &Context,
     ) -> Result<BTreeSet<String>, AnalysisError> {
         let path = &file.found.path;
-        let prefix = self.root.read_prefix(path, 4)?;
-        if !elf::is_elf(&prefix) {
+        let source = self.elf_source(path)?;
+        if !source.is_elf() {
             return Ok(BTreeSet::new());
         }
-        let imports = elf::imports(&self.elf_source(path)?).map_err(wrong_elf(path))?;
+        let imports = elf::imports(&*source).map_err(wrong_elf(path))?;
         for (rule, names) in rules::implied(&imports) {
             let context = context.with(EvidenceKind::Symbol, path, names.join(", "));
             self.need_capabilities(rule.capabilities, &context);

@@ -15,6 +15,9 @@ use crate::loader::Loader;
 use crate::shebang::{self, Line, Shebang};
 use crate::words::{Word, file_name, wrapper};
 
+/// Most ELF files that stay open for what is read of them later.
+const MAX_OPEN: usize = 64;
+
 /// How a program file is come by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -259,7 +262,7 @@ impl Analyser<'_> {
         }
         let wrong = wrong_elf(path);
         let source = self.elf_source(path)?;
-        let elf = elf::parse(&source).map_err(wrong)?;
+        let elf = elf::parse(&*source).map_err(wrong)?;
         if elf.kind == ElfKind::Other {
             let what = "it is neither a program nor a shared object";
             return Err(wrong(ElfError::Malformed { what }));
@@ -277,10 +280,18 @@ impl Analyser<'_> {
         Ok(elf)
     }
 
-    /// An ELF file of the bundle, for reading.
-    pub(crate) fn elf_source(&self, path: &str) -> Result<FileSource, AnalysisError> {
+    /// A file of the bundle, for reading as ELF: opened once, as far as there are not too many.
+    pub(crate) fn elf_source(&mut self, path: &str) -> Result<Rc<FileSource>, AnalysisError> {
+        if let Some(known) = self.sources.get(path) {
+            return Ok(Rc::clone(known));
+        }
         let file = self.root.open_file(path)?;
-        FileSource::new(file).map_err(|error| wrong_elf(path)(ElfError::Read(error)))
+        let source = FileSource::new(file).map_err(|error| wrong_elf(path)(ElfError::Read(error)))?;
+        let source = Rc::new(source);
+        if self.sources.len() < MAX_OPEN {
+            self.sources.insert(path.to_owned(), Rc::clone(&source));
+        }
+        Ok(source)
     }
 
     fn elf_program(

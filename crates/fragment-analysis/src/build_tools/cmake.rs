@@ -1,5 +1,7 @@
 //! `CMakeLists.txt` and scripts of CMake: `COMMAND(ARGUMENT…)` (cmake-language(7)).
 
+use std::collections::BTreeSet;
+
 use super::asked::{Asked, add};
 
 /// Most commands that are read of one text.
@@ -127,9 +129,10 @@ fn project(arguments: &[String], asked: &mut Asked) {
 fn commands(text: &str) -> Vec<(String, Vec<String>)> {
     let mut out: Vec<(String, Vec<String>)> = Vec::new();
     let (mut rest, mut depth, mut name) = (text, 0_usize, "");
+    let mut open = BTreeSet::new();
     while let Some(c) = rest.chars().next() {
         let len = match c {
-            '#' => comment(rest),
+            '#' => comment(rest, &mut open),
             '(' => {
                 if depth == 0 && out.len() < MAX_COMMANDS {
                     out.push((name.to_ascii_lowercase(), Vec::new()));
@@ -178,13 +181,19 @@ fn argument(out: &mut [(String, Vec<String>)], depth: usize, text: &str) {
     }
 }
 
-/// Length of the comment at the start: of a line, or in brackets.
-fn comment(text: &str) -> usize {
+/// Length of the comment at the start: of a line, or in brackets. `open` are levels of brackets that nothing closes any more.
+fn comment(text: &str, open: &mut BTreeSet<usize>) -> usize {
     let bracket = text[1..].strip_prefix('[').and_then(|rest| {
         let level = rest.find(|c| c != '=')?;
-        let open = rest[level..].starts_with('[');
-        let close = open.then(|| format!("]{}]", "=".repeat(level)))?;
-        Some(text.find(&close)? + close.len())
+        if !rest[level..].starts_with('[') || open.contains(&level) {
+            return None;
+        }
+        let close = format!("]{}]", "=".repeat(level));
+        let found = text.find(&close).map(|at| at + close.len());
+        if found.is_none() {
+            open.insert(level);
+        }
+        found
     });
     bracket.unwrap_or_else(|| text.find('\n').unwrap_or(text.len()))
 }

@@ -11,7 +11,7 @@ use super::ElfError;
 /// Bytes read around a small request: tables are walked entry by entry.
 const WINDOW: u64 = 4096;
 
-/// Bytes at the beginning that are read at once.
+/// Bytes at the beginning of a file that stay in memory.
 const HEAD: u64 = 16 << 10;
 
 /// Something with bytes at offsets.
@@ -43,20 +43,32 @@ impl Source for &[u8] {
 
 /// An open file. It is read with pread(2), never mapped: a file of a rootfs can shrink at any moment, and a mapping of it
 /// would then kill the process with SIGBUS.
+///
+/// Its beginning stays in memory: file header, program headers, interpreter, and in most files the dynamic strings and symbol
+/// versions lie there, and a file opened is then read twice and not ten times.
 #[derive(Debug)]
 pub struct FileSource {
     file: File,
     size: u64,
+    head: Vec<u8>,
 }
 
 impl FileSource {
     /// Takes an open regular file.
     ///
     /// # Errors
-    /// When its size cannot be asked.
+    /// When its size cannot be asked, or its beginning not be read.
     pub fn new(file: File) -> io::Result<Self> {
         let size = file.metadata()?.len();
-        Ok(Self { file, size })
+        let mut head = vec![0; size.min(HEAD) as usize];
+        file.read_exact_at(&mut head, 0)?;
+        Ok(Self { file, size, head })
+    }
+
+    /// Whether it begins as ELF files do.
+    #[must_use]
+    pub fn is_elf(&self) -> bool {
+        super::is_elf(&self.head)
     }
 }
 
@@ -66,35 +78,10 @@ impl Source for FileSource {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(buffer, offset)
-    }
-}
-
-/// A source whose beginning is in memory: file header, program headers, interpreter, and in most files the dynamic strings
-/// and symbol versions lie there, and a file opened is then read twice and not ten times.
-pub(super) struct Headed<'s> {
-    source: &'s dyn Source,
-    head: Vec<u8>,
-}
-
-impl<'s> Headed<'s> {
-    pub(super) fn new(source: &'s dyn Source) -> Result<Self, ElfError> {
-        let mut head = vec![0; source.size().min(HEAD) as usize];
-        source.read_at(0, &mut head).map_err(ElfError::Read)?;
-        Ok(Self { source, head })
-    }
-}
-
-impl Source for Headed<'_> {
-    fn size(&self) -> u64 {
-        self.source.size()
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         if offset.saturating_add(buffer.len() as u64) <= self.head.len() as u64 {
             return self.head.as_slice().read_at(offset, buffer);
         }
-        self.source.read_at(offset, buffer)
+        self.file.read_exact_at(buffer, offset)
     }
 }
 
