@@ -17,8 +17,8 @@ mod symbol;
 mod version;
 
 pub use content::{Contents, Load, contents};
-pub use reader::{FileSource, Source};
 use reader::Reader;
+pub use reader::{FileSource, Source};
 
 /// Longest table that is read: program headers, dynamic section, symbols.
 pub const MAX_TABLE: u64 = 16 << 20;

@@ -286,7 +286,8 @@ impl Analyser<'_> {
             return Ok(Rc::clone(known));
         }
         let file = self.root.open_file(path)?;
-        let source = FileSource::new(file).map_err(|error| wrong_elf(path)(ElfError::Read(error)))?;
+        let source =
+            FileSource::new(file).map_err(|error| wrong_elf(path)(ElfError::Read(error)))?;
         let source = Rc::new(source);
         if self.sources.len() < MAX_OPEN {
             self.sources.insert(path.to_owned(), Rc::clone(&source));

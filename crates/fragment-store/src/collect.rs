@@ -52,6 +52,7 @@ impl Store {
             let _lock = self.lock_leases(LockMode::Exclusive)?;
             self.remove_unfinished_leases()?;
             self.remove_unfinished_generated()?;
+            self.remove_abandoned_loads(None)?;
             for lease in self.leases()? {
                 referenced.add_lease(self, &lease);
             }
@@ -75,10 +76,8 @@ impl Referenced {
         Ok(())
     }
 
-    /// An engine unmounts the root of a container some time after the container, and its lease, are gone.
     fn add_mounts(&mut self) {
-        let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
-        self.trees.extend(trees_in(&table));
+        self.trees.extend(mounted_trees());
     }
 
     fn add_lease(&mut self, store: &Store, lease: &Lease) {
@@ -90,6 +89,13 @@ impl Referenced {
             let _ = self.add_component(store, &component.digest);
         }
     }
+}
+
+/// Trees that are layers of mounted overlays: an engine unmounts the root of a container some time after the container, and its
+/// lease, are gone.
+pub(crate) fn mounted_trees() -> BTreeSet<String> {
+    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    trees_in(&table).collect()
 }
 
 /// Names of trees in a mount table: overlays of engines name them as layers, `…/trees/HEX`.

@@ -172,14 +172,48 @@ pub enum StoreError {
         holders: String,
     },
     /// A component of a plan has left the store since the plan was made.
-    #[error(
-        "component `{component}` ({diff_id}) is no longer unpacked in the library: plan again, or `fragment library verify --repair`"
-    )]
+    #[error("component `{component}` ({diff_id}) is no longer in the library: plan again")]
     TreeGone {
         /// The component.
         component: ComponentName,
         /// Name of its tree.
         diff_id: Digest,
+    },
+    /// A component was not loaded in time.
+    #[error(
+        "component `{component}` was not loaded within {seconds} s ({phase}): try again, or allow more time with `load_timeout`"
+    )]
+    LoadTimeout {
+        /// The component.
+        component: ComponentName,
+        /// What was being done, for people.
+        phase: &'static str,
+        /// The time allowed.
+        seconds: u64,
+    },
+    /// The layer of a component is damaged and nobody has another.
+    #[error(
+        "the layer of component `{component}` is damaged and was put aside as {path}: build the component again, or import it from another library",
+        path = .path.display()
+    )]
+    Quarantined {
+        /// The component.
+        component: ComponentName,
+        /// Where the damaged blob is.
+        path: PathBuf,
+    },
+    /// A source could not say whether it has a blob, or not give it.
+    #[error("{origin}: blob {digest} of component `{component}`")]
+    Source {
+        /// The source.
+        origin: String,
+        /// The component.
+        component: ComponentName,
+        /// The blob.
+        digest: Digest,
+        /// Cause.
+        #[source]
+        source: io::Error,
     },
     /// A lease file cannot be read, so nobody knows what it keeps alive.
     #[error("lease {path} is damaged: remove it if its container is gone")]

@@ -124,7 +124,7 @@ impl Compression {
     ///
     /// # Errors
     /// When the decoder cannot be set up.
-    pub fn reader(self, blob: File) -> Result<Box<dyn Read>, LayerError> {
+    pub fn reader<'r>(self, blob: impl Read + 'r) -> Result<Box<dyn Read + 'r>, LayerError> {
         let blob = BufReader::with_capacity(1 << 17, blob);
         Ok(match self {
             Self::Zstd => {

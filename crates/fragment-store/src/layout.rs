@@ -5,6 +5,9 @@
 //! | `oci-layout`, `index.json` | 0644 | OCI image layout; `index.json` is the truth about which components there are |
 //! | `blobs/sha256/HEX` | 0700 | OCI manifests, component manifests, layers |
 //! | `trees/HEX` | 0700 | unpacked layers, by `diff_id`; 0700 above them because trees keep the modes of set-id files |
+//! | `loads/` | 0700 | layers that are being unpacked, and the locks of who does it |
+//! | `uses/HEX` | 0700 | empty files; their time is that of the last use of the tree of that name |
+//! | `quarantine/HEX` | 0700 | blobs that are not what their name says |
 //! | `generated/HEX` | 0700 | layers that compositions made from trees, by the digest of what they are made from |
 //! | `catalogue` | 0644 | searched by everybody who plans |
 //! | `leases/` | 0700 | one file a container |
@@ -27,6 +30,9 @@ pub(crate) const CATALOGUE: &str = "catalogue";
 pub(crate) const BLOBS: &str = "blobs/sha256";
 pub(crate) const TREES: &str = "trees";
 pub(crate) const GENERATED: &str = "generated";
+pub(crate) const LOADS: &str = "loads";
+pub(crate) const USES: &str = "uses";
+pub(crate) const QUARANTINE: &str = "quarantine";
 pub(crate) const LEASES: &str = "leases";
 pub(crate) const TMP: &str = "tmp";
 pub(crate) const LOCK: &str = "lock";

@@ -1,8 +1,8 @@
 //! Leases: which container uses which components.
 //!
 //! Reference counts are derived from these files, never stored, so a crash cannot make one wrong. A lease is written under
-//! the shared lease lock and a removal moves trees away under the exclusive one: either the removal sees the lease, or the
-//! lease finds the tree gone and is refused.
+//! the shared lease lock and a removal moves trees away under the exclusive one: either the removal sees the lease, or the tree is
+//! gone when its holder asks for it ([`Store::ready`]), and is loaded again.
 
 use std::fs;
 use std::io;
@@ -72,10 +72,11 @@ pub struct Lease {
 impl Store {
     /// Keeps `components`, and the layer `generated` from them, from being removed until [`Store::release`] with the same key. A lease of that key is replaced.
     ///
-    /// Waits for no writer, only for the moment in which a removal moves trees away.
+    /// Waits for no writer, only for the moment in which a removal moves trees away. Whether the trees are there is for
+    /// [`Store::ready`] to see to, which nobody can undo then.
     ///
     /// # Errors
-    /// [`StoreError::TreeGone`] when a component has already been removed: the plan has to be made again.
+    /// When the lease cannot be written.
     pub fn lease(
         &self,
         key: &str,
@@ -92,15 +93,6 @@ impl Store {
         let path = self.lease_path(key);
         let content = document(&lease, &path)?;
         let lock = self.lock_leases(LockMode::Shared)?;
-        if let Some(gone) = components
-            .iter()
-            .find(|c| !self.tree_path(&c.diff_id).is_dir())
-        {
-            return Err(StoreError::TreeGone {
-                component: gone.name.clone(),
-                diff_id: gone.diff_id,
-            });
-        }
         // not flushed to disk: no container outlives the power failure that would lose it (see `read_lease`)
         if !layout::write_nameless(&path, 0o600, &content)? {
             self.write_by_rename(&path, &content)?;
@@ -143,6 +135,7 @@ impl Store {
     /// When the file cannot be removed.
     pub fn release(&self, key: &str) -> Result<bool, StoreError> {
         let path = self.lease_path(key);
+        let lease = read_lease(&path).ok().flatten();
         match path.symlink_metadata() {
             Err(error)
                 if matches!(
@@ -153,7 +146,13 @@ impl Store {
             {
                 Ok(false)
             }
-            _ => remove_if_there(&path),
+            _ => {
+                let removed = remove_if_there(&path)?;
+                if let Some(lease) = lease.filter(|_| removed) {
+                    self.note_uses(&lease.components);
+                }
+                Ok(removed)
+            }
         }
     }
 
@@ -188,6 +187,7 @@ impl Store {
             // meanwhile released, or taken again by a new container of the same key
             if path.exists() && read_lease(&path)?.as_ref() == Some(&lease) {
                 remove_if_there(&path)?;
+                self.note_uses(&lease.components);
                 swept.push(lease);
             }
         }

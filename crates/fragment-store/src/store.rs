@@ -5,7 +5,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use fragment_sys::lock::{FileLock, LockMode};
 use fragment_types::{
@@ -31,6 +33,8 @@ const LEASE_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
+    /// Milliseconds since 1970 of a clock that stands still; none for the machine's.
+    clock: Option<Arc<AtomicU64>>,
 }
 
 impl Store {
@@ -48,7 +52,7 @@ impl Store {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => absent(),
             _ => StoreError::open(directory)(error),
         })?;
-        let store = Self { root };
+        let store = Self { root, clock: None };
         let path = store.path(LAYOUT);
         let layout = match layout::read_file(&path, 4096) {
             Err(StoreError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
@@ -85,7 +89,7 @@ impl Store {
     fn create(directory: &Path) -> Result<Self, StoreError> {
         fs::create_dir_all(directory).map_err(StoreError::create(directory))?;
         let root = fs::canonicalize(directory).map_err(StoreError::open(directory))?;
-        let store = Self { root };
+        let store = Self { root, clock: None };
         for (name, mode) in DIRECTORIES {
             layout::make_directory(&store.path(name), mode)?;
         }
@@ -114,6 +118,22 @@ impl Store {
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The same store with a clock of the caller's, in milliseconds since 1970, for simulations: uses and retention go by it.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<AtomicU64>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        match &self.clock {
+            Some(clock) => {
+                SystemTime::UNIX_EPOCH + Duration::from_millis(clock.load(Ordering::Relaxed))
+            }
+            None => SystemTime::now(),
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -1,14 +1,18 @@
 //! Unpacked trees as a whole: comparing one with its manifest, removing one.
 
 use std::ffi::CStr;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::OnceLock;
 
 use fragment_types::manifest::{PathEntry, PathKind};
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, fchmod, openat, readlinkat, statat, unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, fchmod, futimens,
+    openat, readlinkat, statat, unlinkat,
 };
+use sha2::{Digest as _, Sha256};
 
 use crate::expected::Expected;
 use crate::layer::digest_all;
@@ -223,4 +227,64 @@ fn names(directory: BorrowedFd<'_>) -> rustix::io::Result<Vec<std::ffi::CString>
 pub(crate) fn open(path: &std::path::Path) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(rustix::fs::CWD, path, flags, Mode::empty())
+}
+
+/// Whether a tree is on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// It is.
+    Yes,
+    /// It was unpacked since the machine started, and is whole in memory.
+    NotYet,
+    /// It was unpacked before, and never flushed: it may be incomplete.
+    Doubtful,
+}
+
+/// What the time of a tree's root says: see [`mark`].
+pub(crate) fn flushed(root: &fs::Metadata) -> Flushed {
+    match root.mtime_nsec() {
+        0 => Flushed::Yes,
+        nanoseconds if boot_mark() == Some(nanoseconds) => Flushed::NotYet,
+        _ => Flushed::Doubtful,
+    }
+}
+
+/// Marks a tree as one that this boot of the machine has unpacked and not yet flushed. Whether the file system keeps the mark.
+pub(crate) fn mark(root: BorrowedFd<'_>) -> io::Result<bool> {
+    let Some(mark) = boot_mark() else {
+        return Ok(false);
+    };
+    set_nanoseconds(root, mark)?;
+    Ok(i64::try_from(rustix::fs::fstat(root)?.st_mtime_nsec).is_ok_and(|kept| kept == mark))
+}
+
+/// Takes the mark away: the tree is on the disk.
+pub(crate) fn unmark(root: BorrowedFd<'_>) -> io::Result<()> {
+    set_nanoseconds(root, 0)
+}
+
+fn set_nanoseconds(root: BorrowedFd<'_>, nanoseconds: i64) -> io::Result<()> {
+    let seconds = rustix::fs::fstat(root)?.st_mtime;
+    let times = Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: seconds,
+            tv_nsec: nanoseconds,
+        },
+    };
+    Ok(futimens(root, &times)?)
+}
+
+/// A number of nanoseconds, not 0, for this boot of the machine (random(4), boot_id).
+fn boot_mark() -> Option<i64> {
+    static MARK: OnceLock<Option<i64>> = OnceLock::new();
+    *MARK.get_or_init(|| {
+        let id = fs::read("/proc/sys/kernel/random/boot_id").ok()?;
+        let digest = Sha256::digest(id.trim_ascii());
+        let number = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+        Some(i64::from(number % 999_999_999) + 1)
+    })
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
 
 use fragment_sys::lock::LockMode;
@@ -37,8 +38,6 @@ pub enum Finding {
         /// Digest it has.
         found: Digest,
     },
-    /// There is no tree.
-    TreeMissing,
     /// A path of the manifest is not in the tree. Of a missing directory only the directory is named.
     Missing {
         /// The path.
@@ -90,7 +89,6 @@ impl fmt::Display for Finding {
             Self::Document { error } => write!(f, "manifest: {error}"),
             Self::LayerUnreadable { error } => write!(f, "layer: {error}"),
             Self::LayerDamaged { found } => write!(f, "layer has digest {found}"),
-            Self::TreeMissing => f.write_str("is not unpacked"),
             Self::Missing { path } => write!(f, "{path} is missing"),
             Self::Extra { path } => write!(f, "{path} does not belong there"),
             Self::KindChanged { path, expected } => write!(f, "{path} is not a {expected:?}"),
@@ -230,7 +228,12 @@ impl Store {
         let mut findings = self.verify_layer(manifest, done);
         match self.open_tree(&manifest.layer.diff_id) {
             Ok(tree) => findings.extend(tree::compare(tree.as_fd(), &expected, done)),
-            Err(_) => findings.push(Finding::TreeMissing),
+            // not loaded: it is made from its layer when it is needed
+            Err(StoreError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => findings.push(Finding::Unreadable {
+                path: "/".to_owned(),
+                error: chain(&error),
+            }),
         }
         findings
     }

@@ -9,6 +9,7 @@ pub mod mount;
 pub mod notify;
 pub mod process;
 pub mod program;
+pub mod residency;
 pub mod root;
 pub mod scheduling;
 pub mod seccomp;

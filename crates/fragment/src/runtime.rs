@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use fragment_compose::{Composition, GeneratedError, KernelVersion};
 use fragment_launch::{Bundle, ContainerId, CreateOptions, LaunchError};
-use fragment_store::{Holder, LeasedComponent, Store, StoreError};
+use fragment_store::{Holder, LeasedComponent, LoadOptions, Store, StoreError};
 use fragment_types::plan::Generated;
 use fragment_types::{Digest, Plan};
 use serde::{Deserialize, Serialize};
@@ -213,14 +213,19 @@ impl Runtime {
         let kernel = KernelVersion::running();
         let generated = composition.condense(&plan.layers, plan.generated.clone(), kernel);
         let digest = generated.as_ref().map(|made| made.digest);
-        store.lease(&key, holder, &leased(&plan), digest)?;
-        if let Some(generated) = generated {
-            match place(store, &generated) {
-                Ok(tree) => composition.cover(tree),
-                Err(error) => {
-                    store.release(&key)?;
-                    return Err(error);
-                }
+        let components = leased(&plan);
+        store.lease(&key, holder, &components, digest)?;
+        let ready = store.ready(&components, &LoadOptions::default());
+        let placed = ready.map_err(RuntimeError::from).and_then(|_| {
+            generated
+                .map(|generated| place(store, &generated))
+                .transpose()
+        });
+        match placed {
+            Ok(tree) => tree.into_iter().for_each(|tree| composition.cover(tree)),
+            Err(error) => {
+                store.release(&key)?;
+                return Err(error);
             }
         }
         let composed = Composed {

@@ -127,14 +127,6 @@ fn damages() -> Vec<Damage> {
                 }]
             },
         ),
-        (
-            "no tree",
-            |tree| {
-                set_mode(&tree.join("usr/bin"), 0o755);
-                fs::remove_dir_all(tree).unwrap();
-            },
-            |_| vec![Finding::TreeMissing],
-        ),
     ]
 }
 

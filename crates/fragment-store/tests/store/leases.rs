@@ -3,7 +3,9 @@
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fragment_store::{Artifact, Holder, HolderProcess, Lease, LeasedComponent, Store, StoreError};
+use fragment_store::{
+    Artifact, Holder, HolderProcess, Lease, LeasedComponent, LoadOptions, Store, StoreError,
+};
 use fragment_types::Digest;
 
 use crate::sample::{Place, name, varied};
@@ -50,10 +52,12 @@ fn leased_components_survive_removal_until_released() {
     let removed = store.remove_unreferenced().unwrap();
     assert_eq!(removed.trees, [artifact.manifest.layer.diff_id]);
     assert_eq!(removed.blobs.len(), 3);
+    let late = lease(&store, "late", &artifact, digest).unwrap();
     assert!(matches!(
-        lease(&store, "late", &artifact, digest),
+        store.ready(&late.components, &LoadOptions::default()),
         Err(StoreError::TreeGone { .. })
     ));
+    assert!(store.release("late").unwrap());
     assert!(store.leases().unwrap().is_empty());
 }
 
@@ -219,7 +223,9 @@ fn leases_removals_and_ingests_at_once_lose_nothing() {
         let started = std::time::Instant::now();
         while started.elapsed() < std::time::Duration::from_millis(1500) {
             for (artifact, digest) in &artifacts {
-                match lease(&store, artifact.manifest.name.as_str(), artifact, *digest) {
+                let taken_lease =
+                    lease(&store, artifact.manifest.name.as_str(), artifact, *digest).unwrap();
+                match store.ready(&taken_lease.components, &LoadOptions::default()) {
                     Ok(_) => {
                         taken += 1;
                         // as long as the lease lives the tree is there, whole
@@ -228,11 +234,11 @@ fn leases_removals_and_ingests_at_once_lose_nothing() {
                             assert!(tree.join("usr/bin/tool").is_file());
                             assert!(tree.join("var/empty").is_dir());
                         }
-                        store.release(artifact.manifest.name.as_str()).unwrap();
                     }
                     Err(StoreError::TreeGone { .. }) => refused += 1,
                     Err(error) => panic!("{error:?}"),
                 }
+                store.release(artifact.manifest.name.as_str()).unwrap();
                 // readers at the same time see a catalogue that is whole
                 store.catalogue().unwrap().verify().unwrap();
             }

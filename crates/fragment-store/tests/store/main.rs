@@ -14,5 +14,7 @@ mod generated;
 mod hostile;
 mod ingest;
 mod leases;
+mod life;
+mod load;
 mod transfer;
 mod unprivileged;

@@ -248,6 +248,13 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// A place on the file system of `directory`.
+    pub(crate) fn at(directory: &Path) -> Self {
+        Self {
+            directory: tempfile::tempdir_in(directory).unwrap(),
+        }
+    }
+
     pub(crate) fn new() -> Self {
         let memory = Path::new("/dev/shm");
         let directory = if rustix::fs::access(memory, rustix::fs::Access::WRITE_OK).is_ok() {

@@ -1,0 +1,527 @@
+//! The life of components on a node: which are loaded and used, which are in memory, and which have to go.
+//!
+//! Three things are kept apart. A component is *in the library* while the index names it. It is *loaded* while its tree is there,
+//! and unloaded by removing that: its layer stays, and loading it again takes milliseconds. It is *in memory* as far as pages of its
+//! files are cached, and evicted by dropping those: the kernel reads them again when they are needed. Users are what leases name;
+//! nothing that has one is unloaded or evicted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use fragment_sys::lock::LockMode;
+use fragment_sys::residency;
+use fragment_types::{ComponentName, ComponentSummary, Digest};
+use rustix::fs::{AtFlags, CWD, OFlags, Timespec, Timestamps, UTIME_OMIT};
+
+use crate::collect::mounted_trees;
+use crate::error::StoreError;
+use crate::layout::{self, LOADS, USES};
+use crate::lease::LeasedComponent;
+use crate::store::Store;
+use crate::tree;
+use crate::unpack::open_beneath;
+
+/// End of the names of trees that are being removed.
+pub(crate) const REMOVED: &str = ".old";
+
+/// What a node allows its components.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// How long what nobody uses stays in memory, and is spared when the disk has to be cleared.
+    pub retention: Duration,
+    /// The same for single components.
+    pub retention_of: BTreeMap<ComponentName, Duration>,
+    /// Memory of all components' files together.
+    pub memory: Option<MemoryLimits>,
+    /// Bytes of layers and trees together.
+    pub disk: Option<u64>,
+    /// Bytes of the file system that stay free.
+    pub disk_free: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            retention: Duration::from_secs(300),
+            retention_of: BTreeMap::new(),
+            memory: None,
+            disk: None,
+            disk_free: None,
+        }
+    }
+}
+
+impl Limits {
+    fn retention(&self, name: &ComponentName) -> Duration {
+        self.retention_of
+            .get(name)
+            .copied()
+            .unwrap_or(self.retention)
+    }
+}
+
+/// Bytes of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryLimits {
+    /// Above this, components that nobody uses are evicted, the longest unused first,
+    pub soft: u64,
+    /// until no more than this is left.
+    pub target: u64,
+}
+
+/// A component as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Usage {
+    /// Name.
+    pub name: ComponentName,
+    /// Name of its tree.
+    pub diff_id: Digest,
+    /// Bytes of its layer.
+    pub stored: u64,
+    /// Bytes of its files when it is loaded; 0 when it is not.
+    pub plain: u64,
+    /// Whether it is loaded.
+    pub loaded: bool,
+    /// Leases that name it.
+    pub users: usize,
+    /// Whether it stays, whatever the limits say.
+    pub pinned: bool,
+    /// Whether it is a layer of a mounted overlay.
+    pub mounted: bool,
+    /// When it was used last, in milliseconds since 1970; 0 for never.
+    pub last_used: u64,
+    /// Whether it was evicted since.
+    pub evicted: bool,
+}
+
+impl Usage {
+    fn is_free(&self) -> bool {
+        self.loaded && self.users == 0 && !self.pinned && !self.mounted
+    }
+}
+
+/// What has to go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Tidied {
+    /// Components whose files were dropped from memory.
+    pub evicted: Vec<ComponentName>,
+    /// Bytes of that.
+    pub evicted_bytes: u64,
+    /// Components whose trees were removed.
+    pub unloaded: Vec<ComponentName>,
+    /// Bytes of those.
+    pub unloaded_bytes: u64,
+    /// What a limit asks for and cannot be had, because the rest is in use: bytes of memory.
+    pub memory_over: u64,
+    /// The same of the disk.
+    pub disk_over: u64,
+}
+
+/// The components to unload so that `excess` bytes are freed, in order: those whose retention is over, then the others, the longest unused
+/// first. Pure, so that it can be tried over days of use.
+pub(crate) fn to_unload(usages: &[Usage], limits: &Limits, now: u64, excess: u64) -> Vec<usize> {
+    let mut chosen = Vec::new();
+    let mut left = excess;
+    for number in by_age(usages, limits, now) {
+        if left == 0 {
+            break;
+        }
+        if usages[number].is_free() && usages[number].plain > 0 {
+            left = left.saturating_sub(usages[number].plain);
+            chosen.push(number);
+        }
+    }
+    chosen
+}
+
+/// Numbers of components: expired ones first, the longest unused first among each.
+fn by_age(usages: &[Usage], limits: &Limits, now: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..usages.len()).collect();
+    order.sort_by_key(|number| {
+        let usage = &usages[*number];
+        (
+            !is_expired(usage, limits, now),
+            usage.last_used,
+            &usage.name,
+        )
+    });
+    order
+}
+
+/// Whether nobody has used it for as long as it is to be kept.
+fn is_expired(usage: &Usage, limits: &Limits, now: u64) -> bool {
+    let retention = u64::try_from(limits.retention(&usage.name).as_millis()).unwrap_or(u64::MAX);
+    usage.users == 0 && usage.last_used.saturating_add(retention) <= now
+}
+
+impl Store {
+    /// Every component of the library with its use. `pinned` says of which it stays whatever the limits say.
+    ///
+    /// # Errors
+    /// When catalogue or leases cannot be read.
+    pub fn usages(
+        &self,
+        pinned: &dyn Fn(&ComponentSummary) -> bool,
+    ) -> Result<Vec<Usage>, StoreError> {
+        let mut users: BTreeMap<Digest, usize> = BTreeMap::new();
+        for lease in self.leases()? {
+            let trees: BTreeSet<_> = lease.components.iter().map(|one| one.diff_id).collect();
+            for tree in trees {
+                *users.entry(tree).or_default() += 1;
+            }
+        }
+        let mounted = mounted_trees();
+        let mut usages = Vec::new();
+        for component in self.components()? {
+            let diff_id = component.diff_id;
+            let loaded = self.is_loaded(&diff_id)?;
+            let about = fs::symlink_metadata(self.path(USES).join(diff_id.hex()));
+            let time = |time: io::Result<SystemTime>| time.map_or(0, millis);
+            let (used, evicted) = about.map_or((0, 0), |about| {
+                (time(about.modified()), time(about.accessed()))
+            });
+            usages.push(Usage {
+                stored: component.size.stored,
+                plain: if loaded { component.size.plain } else { 0 },
+                loaded,
+                users: users.get(&diff_id).copied().unwrap_or(0),
+                pinned: pinned(&component),
+                mounted: mounted.contains(&diff_id.hex()),
+                last_used: used,
+                evicted: evicted > used,
+                name: component.name,
+                diff_id,
+            });
+        }
+        Ok(usages)
+    }
+
+    /// Bytes of a component's files that are in memory.
+    ///
+    /// # Errors
+    /// When the tree cannot be read.
+    pub fn cached_bytes(&self, diff_id: &Digest) -> Result<u64, StoreError> {
+        let mut bytes = 0;
+        self.each_file(diff_id, &mut |file| {
+            bytes += residency::cached_bytes(file)?;
+            Ok(())
+        })?;
+        Ok(bytes)
+    }
+
+    /// Begins to read a component's files into memory.
+    ///
+    /// # Errors
+    /// When the tree cannot be read.
+    pub fn read_ahead(&self, diff_id: &Digest) -> Result<(), StoreError> {
+        self.each_file(diff_id, &mut |file| residency::read_ahead(file))
+    }
+
+    fn evict(&self, diff_id: &Digest) -> Result<u64, StoreError> {
+        let mut bytes = 0;
+        self.each_file(diff_id, &mut |file| {
+            let before = residency::cached_bytes(file)?;
+            if before > 0 {
+                residency::evict(file)?;
+                bytes += before.saturating_sub(residency::cached_bytes(file)?);
+            }
+            Ok(())
+        })?;
+        Ok(bytes)
+    }
+
+    /// Calls `each` with every regular file of a tree; a tree that is not there has none.
+    fn each_file(
+        &self,
+        diff_id: &Digest,
+        each: &mut dyn FnMut(&File) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
+        let path = self.tree_path(diff_id);
+        let root = match tree::open(&path) {
+            Err(rustix::io::Errno::NOENT) => return Ok(()),
+            root => root.map_err(StoreError::open(&path))?,
+        };
+        let failed = |error: io::Error| StoreError::read(&path)(error);
+        let mut pending = vec![String::new()];
+        while let Some(below) = pending.pop() {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            let directory = match open_beneath(root.as_fd(), &below, flags) {
+                // it is being unloaded
+                Err(rustix::io::Errno::NOENT) => continue,
+                directory => directory.map_err(|errno| failed(errno.into()))?,
+            };
+            for entry in rustix::fs::Dir::read_from(&directory).map_err(|e| failed(e.into()))? {
+                let entry = entry.map_err(|errno| failed(errno.into()))?;
+                let Ok(name) = entry.file_name().to_str() else {
+                    continue;
+                };
+                match entry.file_type() {
+                    rustix::fs::FileType::Directory if !matches!(name, "." | "..") => {
+                        pending.push(match below.as_str() {
+                            "" => name.to_owned(),
+                            below => format!("{below}/{name}"),
+                        });
+                    }
+                    rustix::fs::FileType::RegularFile => {
+                        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+                        match open_beneath(directory.as_fd(), name, flags) {
+                            Err(rustix::io::Errno::NOENT) => {}
+                            opened => {
+                                let file = opened.map_err(|errno| failed(errno.into()))?;
+                                each(&File::from(file)).map_err(failed)?;
+                            }
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the tree of a component; its layer stays. Bytes of its files.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`], and [`StoreError::InUse`] when a container has it.
+    pub fn unload(&self, name: &ComponentName) -> Result<u64, StoreError> {
+        let components = self.components()?;
+        let Some(component) = components.iter().find(|one| one.name == *name) else {
+            return Err(StoreError::Unknown {
+                component: name.clone(),
+            });
+        };
+        let removed = {
+            let _lock = self.lock_leases(LockMode::Exclusive)?;
+            let holders = self.holders(&component.diff_id)?;
+            if !holders.is_empty() {
+                return Err(StoreError::InUse {
+                    component: name.clone(),
+                    holders,
+                });
+            }
+            self.move_tree_away(&component.diff_id)?
+        };
+        self.remove_abandoned_loads(None)?;
+        Ok(if removed { component.size.plain } else { 0 })
+    }
+
+    /// Who uses a tree, for people; empty for nobody. Only under the lease lock does that stay true.
+    fn holders(&self, diff_id: &Digest) -> Result<String, StoreError> {
+        let mut holders: Vec<String> = self
+            .leases()?
+            .into_iter()
+            .filter(|lease| lease.components.iter().any(|one| one.diff_id == *diff_id))
+            .map(|lease| format!("`{}`", lease.holder.id))
+            .collect();
+        if holders.is_empty() && mounted_trees().contains(&diff_id.hex()) {
+            holders.push("an overlay that is still mounted".to_owned());
+        }
+        Ok(holders.join(", "))
+    }
+
+    /// Takes the tree's name away, to be removed later; whether it was there. Only under the exclusive lease lock.
+    fn move_tree_away(&self, diff_id: &Digest) -> Result<bool, StoreError> {
+        let directory = self.path(LOADS);
+        layout::make_directory(&directory, 0o700)?;
+        let from = self.tree_path(diff_id);
+        for number in 0_u32.. {
+            let to = directory.join(format!("{}.{number}{REMOVED}", diff_id.hex()));
+            match fs::rename(&from, &to) {
+                Ok(()) => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+                // an earlier removal is not done with that name
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+                    ) => {}
+                Err(error) => return Err(StoreError::rename(&from, &to)(error)),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Makes the limits hold: what nobody uses is evicted from memory when its retention is over, then as far as the memory limit
+    /// asks, and unloaded as far as the disk's limits ask. What is in use, `pinned` or mounted stays. [`Store::sweep`] first,
+    /// or containers that are gone keep theirs.
+    ///
+    /// # Errors
+    /// When leases or trees cannot be read, or a tree cannot be removed.
+    pub fn tidy(
+        &self,
+        limits: &Limits,
+        pinned: &dyn Fn(&ComponentSummary) -> bool,
+    ) -> Result<Tidied, StoreError> {
+        let mut tidied = Tidied::default();
+        self.settle()?;
+        self.tidy_disk(limits, pinned, &mut tidied)?;
+        self.tidy_memory(limits, pinned, &mut tidied)?;
+        Ok(tidied)
+    }
+
+    fn tidy_disk(
+        &self,
+        limits: &Limits,
+        pinned: &dyn Fn(&ComponentSummary) -> bool,
+        tidied: &mut Tidied,
+    ) -> Result<(), StoreError> {
+        {
+            let _lock = self.lock_leases(LockMode::Exclusive)?;
+            let mut usages = self.usages(pinned)?;
+            let now = millis(self.now());
+            for usage in usages.iter_mut().filter(|usage| usage.last_used > now) {
+                // the clock was wrong then: its time begins anew, or it would never end
+                usage.last_used = now;
+                self.note_use(&usage.diff_id)?;
+            }
+            let used: u64 = usages.iter().map(|usage| usage.stored + usage.plain).sum();
+            let excess = limits.disk.map_or(0, |limit| used.saturating_sub(limit));
+            let lacking = match limits.disk_free {
+                Some(free) => free.saturating_sub(self.free_bytes()?),
+                None => 0,
+            };
+            let excess = excess.max(lacking);
+            for number in to_unload(&usages, limits, now, excess) {
+                let usage = &usages[number];
+                if self.move_tree_away(&usage.diff_id)? {
+                    tidied.unloaded.push(usage.name.clone());
+                    tidied.unloaded_bytes += usage.plain;
+                }
+            }
+            tidied.disk_over = excess.saturating_sub(tidied.unloaded_bytes);
+        }
+        self.remove_abandoned_loads(None)
+    }
+
+    fn tidy_memory(
+        &self,
+        limits: &Limits,
+        pinned: &dyn Fn(&ComponentSummary) -> bool,
+        tidied: &mut Tidied,
+    ) -> Result<(), StoreError> {
+        let usages = self.usages(pinned)?;
+        let now = millis(self.now());
+        for usage in &usages {
+            if usage.is_free() && !usage.evicted && is_expired(usage, limits, now) {
+                self.evict_noting(usage, tidied)?;
+            }
+        }
+        let Some(memory) = limits.memory else {
+            return Ok(());
+        };
+        let mut cached = BTreeMap::new();
+        for usage in usages.iter().filter(|usage| usage.loaded) {
+            cached.insert(usage.diff_id, self.cached_bytes(&usage.diff_id)?);
+        }
+        let mut total: u64 = cached.values().sum();
+        if total <= memory.soft {
+            return Ok(());
+        }
+        for number in by_age(&usages, limits, now) {
+            let usage = &usages[number];
+            let has_some = cached.get(&usage.diff_id).is_some_and(|bytes| *bytes > 0);
+            if total > memory.target && usage.is_free() && has_some {
+                total = total.saturating_sub(self.evict_noting(usage, tidied)?);
+            }
+        }
+        tidied.memory_over = total.saturating_sub(memory.soft);
+        Ok(())
+    }
+
+    /// Evicts a component, and notes when: it need not be looked at again before its next use.
+    fn evict_noting(&self, usage: &Usage, tidied: &mut Tidied) -> Result<u64, StoreError> {
+        let bytes = self.evict(&usage.diff_id)?;
+        let path = self.path(USES).join(usage.diff_id.hex());
+        let times = Timestamps {
+            last_access: timespec(self.now()),
+            last_modification: omitted(),
+        };
+        // one that was never used has no such file, and is looked at every time
+        let _ = rustix::fs::utimensat(CWD, &path, &times, AtFlags::SYMLINK_NOFOLLOW);
+        if bytes > 0 {
+            tidied.evicted.push(usage.name.clone());
+            tidied.evicted_bytes += bytes;
+        }
+        Ok(bytes)
+    }
+
+    /// Bytes that the file system of the store has left for this user.
+    fn free_bytes(&self) -> Result<u64, StoreError> {
+        let about = rustix::fs::statvfs(self.root()).map_err(StoreError::read(self.root()))?;
+        Ok(about.f_bavail.saturating_mul(about.f_frsize))
+    }
+
+    /// Notes that the tree is used now.
+    pub(crate) fn note_use(&self, diff_id: &Digest) -> Result<(), StoreError> {
+        let path = self.path(USES).join(diff_id.hex());
+        let times = Timestamps {
+            last_access: omitted(),
+            last_modification: timespec(self.now()),
+        };
+        let touch = || rustix::fs::utimensat(CWD, &path, &times, AtFlags::SYMLINK_NOFOLLOW);
+        match touch() {
+            Err(rustix::io::Errno::NOENT) => {
+                layout::make_directory(&self.path(USES), 0o700)?;
+                make_empty(&path)?;
+                touch().map_err(StoreError::write(&path))
+            }
+            touched => touched.map_err(StoreError::write(&path)),
+        }
+    }
+
+    /// Notes the use of everything that a lease named, which ends now.
+    pub(crate) fn note_uses(&self, components: &[LeasedComponent]) {
+        for component in components {
+            // what cannot be noted is the first to go, which costs a load
+            let _ = self.note_use(&component.diff_id);
+        }
+    }
+}
+
+/// Makes a file whose access time, that of its last eviction, is long ago.
+fn make_empty(path: &PathBuf) -> Result<(), StoreError> {
+    match layout::write_new(path, 0o600, b"", false) {
+        // another process was first
+        Err(StoreError::Create { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+            Ok(())
+        }
+        made => made,
+    }?;
+    let times = Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        },
+        last_modification: omitted(),
+    };
+    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(StoreError::write(path))
+}
+
+fn omitted() -> Timespec {
+    Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_OMIT,
+    }
+}
+
+fn timespec(time: SystemTime) -> Timespec {
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    Timespec {
+        tv_sec: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: since.subsec_nanos().into(),
+    }
+}
+
+fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
