@@ -493,6 +493,15 @@ fn slow_texts(rootfs: &Rootfs) -> Task {
         "{",
     ];
     let mut text = String::from("#!/bin/sh\n");
+    // what is tried as one thing and read as another, one in the other
+    for (n, (open, close)) in [("$((", ") )"), ("?($(", ")\n"), ("$((?(`", "`) )\n")]
+        .iter()
+        .enumerate()
+    {
+        let own = format!("a {}a{}; ))", open.repeat(60), close.repeat(60));
+        rootfs.file(&format!("/t/twice-{n}.sh"), &own, 0o644);
+        writeln!(text, "sh /t/twice-{n}.sh").unwrap();
+    }
     for (n, piece) in pieces.iter().enumerate() {
         let own = piece.repeat((64 << 10) / piece.len());
         for (interpreter, ending) in [

@@ -1,6 +1,6 @@
 //! Lists and compound commands of a shell text (POSIX.1-2017, XCU 2.9, 2.10).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::command::HereDocument;
 use super::template::Template;
@@ -43,6 +43,7 @@ impl Reading {
             text,
             at: 0,
             end: text.len(),
+            misread: BTreeSet::new(),
             state: self,
         };
         parser.list(&[]);
@@ -83,7 +84,19 @@ pub(super) struct Parser<'t, 's> {
     pub(super) text: &'t str,
     pub(super) at: usize,
     pub(super) end: usize,
+    /// Where an opening bracket, by what stands before it, turned out not to open what is skipped as a whole. Without it every such
+    /// bracket inside of another would be tried twice, and so on inwards.
+    pub(super) misread: BTreeSet<(usize, Skipped)>,
     pub(super) state: &'s mut Reading,
+}
+
+/// What is skipped as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Skipped {
+    /// `((…))`.
+    Arithmetic,
+    /// `?(…)` and the like.
+    Pattern,
 }
 
 impl Parser<'_, '_> {

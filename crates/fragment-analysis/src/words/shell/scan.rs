@@ -1,6 +1,6 @@
 //! Words of a shell text: quoting and expansions (POSIX.1-2017, XCU 2.2, 2.6).
 
-use super::grammar::Parser;
+use super::grammar::{Parser, Skipped};
 use super::template::{Part, Template};
 
 impl Parser<'_, '_> {
@@ -86,7 +86,8 @@ impl Parser<'_, '_> {
 
     fn extended_pattern(&mut self, word: &mut Template) {
         let (start, mut depth) = (self.at, 0_usize);
-        while let Some(c) = self.peek() {
+        let tried = self.misread.contains(&(start, Skipped::Pattern));
+        while let Some(c) = self.peek().filter(|_| !tried) {
             match c {
                 '(' | ')' => {
                     self.at += 1;
@@ -101,6 +102,7 @@ impl Parser<'_, '_> {
             }
         }
         // It was none: what is here opens something else.
+        self.misread.insert((start, Skipped::Pattern));
         self.at = start + 1;
         self.state.is_sound = false;
     }
@@ -342,7 +344,8 @@ impl Parser<'_, '_> {
     /// Skips `((…))`, with the substitutions in it; false, and nothing read, where it is no arithmetic.
     pub(super) fn arithmetic(&mut self) -> bool {
         // Two brackets that are not closed together open two subshells.
-        if !self.rest().contains("))") {
+        let tried = self.misread.contains(&(self.at, Skipped::Arithmetic));
+        if tried || !self.rest().contains("))") {
             return false;
         }
         let (start, commands, is_sound) = (self.at, self.state.commands.len(), self.state.is_sound);
@@ -372,6 +375,7 @@ impl Parser<'_, '_> {
             self.at += c.len_utf8();
         }
         self.at = start;
+        self.misread.insert((start, Skipped::Arithmetic));
         self.state.commands.truncate(commands);
         self.state.is_sound = is_sound;
         false
