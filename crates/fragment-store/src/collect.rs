@@ -15,7 +15,7 @@ use crate::store::Store;
 use crate::writer::Writer;
 
 /// What a removal has freed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Removed {
     /// Blobs.
     pub blobs: Vec<Digest>,

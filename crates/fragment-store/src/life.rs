@@ -310,7 +310,7 @@ impl Store {
     }
 
     /// Who uses a tree, for people; empty for nobody. Only under the lease lock does that stay true.
-    fn holders(&self, diff_id: &Digest) -> Result<String, StoreError> {
+    pub(crate) fn holders(&self, diff_id: &Digest) -> Result<String, StoreError> {
         let mut holders: Vec<String> = self
             .leases()?
             .into_iter()

@@ -316,7 +316,7 @@ impl Store {
         Ok(unflushed.len())
     }
 
-    fn flush(&self) -> Result<(), StoreError> {
+    pub(crate) fn flush(&self) -> Result<(), StoreError> {
         tree::open(self.root())
             .and_then(rustix::fs::syncfs)
             .map_err(StoreError::sync(self.root()))
@@ -346,6 +346,31 @@ impl Store {
             }
         }
         Err(self.missing(manifest))
+    }
+
+    /// Fetches a layer from the first source that has it; whether one has.
+    pub(crate) fn fetch_from_any(
+        &self,
+        manifest: &Manifest,
+        options: &LoadOptions<'_>,
+    ) -> Result<bool, StoreError> {
+        let deadline = Deadline {
+            started: Instant::now(),
+            timeout: options.timeout,
+        };
+        let directory = self.path(LOADS);
+        layout::make_directory(&directory, 0o700)?;
+        let _turn = Turn::take(&directory.join(manifest.layer.diff_id.hex()), &deadline)?
+            .ok_or_else(|| {
+                deadline.error(&manifest.name, "waiting for another process that loads it")
+            })?;
+        self.remove_abandoned_loads(Some(&manifest.layer.diff_id))?;
+        for source in options.sources {
+            if self.fetch(manifest, *source, &deadline)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// What to say of a component whose layer nobody has.

@@ -15,6 +15,7 @@ use crate::error::StoreError;
 use crate::expected::{Expected, LIMITS};
 use crate::layer::{Compression, digest_all};
 use crate::layout;
+use crate::load::LoadOptions;
 use crate::store::Store;
 use crate::tree;
 
@@ -255,45 +256,44 @@ impl Store {
         }
     }
 
-    /// Unpacks the component's layer again, in the place of its damaged tree.
+    /// Mends a component: a damaged layer is put aside and asked of the sources, a damaged tree is unpacked again.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] when containers run from the tree, [`StoreError::BlobDigest`] when the layer is damaged too: then
-    /// the component has to be built or fetched again.
-    pub fn repair(&self, name: &ComponentName) -> Result<(), StoreError> {
+    /// [`StoreError::Quarantined`] for a layer that no source has either, [`StoreError::InUse`] when containers run from the
+    /// damaged tree.
+    pub fn repair(
+        &self,
+        name: &ComponentName,
+        options: &LoadOptions<'_>,
+    ) -> Result<(), StoreError> {
         let writer = self.writer()?;
         let manifest = self.manifest(&self.digest_of(name)?)?;
         let expected = Expected::new(&manifest, &LIMITS)?;
-        let mut blob = self.intact_layer(&manifest)?;
+        let diff_id = &manifest.layer.diff_id;
+        let mut blob = self.layer_or_fetched(&manifest, options)?;
+        let is_whole = match self.open_tree(diff_id) {
+            Ok(tree) => tree::compare(tree.as_fd(), &expected, &mut |_| {}).is_empty(),
+            // not loaded
+            Err(StoreError::Open { source, .. }) => source.kind() == io::ErrorKind::NotFound,
+            Err(error) => return Err(error),
+        };
+        if is_whole {
+            return Ok(());
+        }
         let compression = Compression::of(&mut blob).map_err(|source| StoreError::Layer {
             component: name.clone(),
             source,
         })?;
         writer.unpack_blob(blob, compression, &manifest, &expected, "repair")?;
-        let (new, tree) = (
-            writer.tmp("repair"),
-            self.tree_path(&manifest.layer.diff_id),
-        );
-        crate::tree::open(self.root())
-            .and_then(rustix::fs::syncfs)
-            .map_err(StoreError::sync(self.root()))?;
+        let (new, tree) = (writer.tmp("repair"), self.tree_path(diff_id));
+        self.flush()?;
         // no lease can be taken between the question and the exchange
         let _lock = self.lock_leases(LockMode::Exclusive)?;
-        let holders: Vec<_> = self
-            .leases()?
-            .into_iter()
-            .filter(|lease| {
-                lease
-                    .components
-                    .iter()
-                    .any(|c| c.diff_id == manifest.layer.diff_id)
-            })
-            .map(|lease| format!("`{}`", lease.holder.id))
-            .collect();
+        let holders = self.holders(diff_id)?;
         if !holders.is_empty() {
             return Err(StoreError::InUse {
                 component: name.clone(),
-                holders: holders.join(", "),
+                holders,
             });
         }
         if std::fs::symlink_metadata(&tree).is_ok() {
@@ -304,6 +304,36 @@ impl Store {
             layout::rename(&new, &tree)?;
         }
         layout::sync_directory(&self.path(layout::TREES))
+    }
+
+    /// The layer, from a source where it is not there or damaged.
+    fn layer_or_fetched(
+        &self,
+        manifest: &Manifest,
+        options: &LoadOptions<'_>,
+    ) -> Result<File, StoreError> {
+        let digest = &manifest.layer.digest;
+        let wrong = match self.intact_layer(manifest) {
+            Err(error @ StoreError::BlobDigest { .. }) => {
+                self.quarantine(digest)?;
+                error
+            }
+            Err(StoreError::Open { source, path }) if source.kind() == io::ErrorKind::NotFound => {
+                StoreError::Open { source, path }
+            }
+            other => return other,
+        };
+        if self.fetch_from_any(manifest, options)? {
+            return layout::open_file(&self.blob_path(digest));
+        }
+        let path = self.path(layout::QUARANTINE).join(digest.hex());
+        Err(match path.exists() {
+            true => StoreError::Quarantined {
+                component: manifest.name.clone(),
+                path,
+            },
+            false => wrong,
+        })
     }
 
     fn intact_layer(&self, manifest: &Manifest) -> Result<File, StoreError> {

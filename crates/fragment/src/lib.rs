@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`control`] | what is asked of a composition, and by whom |
 //! | [`kernel`] | what the kernel can do |
+//! | [`life`] | components on this node: loaded, used, in memory |
 //! | [`library`] | the component library of this node |
 //! | [`observe`] | what a run opens and misses, told |
 //! | [`own_files`] | what an app brings itself |
@@ -21,6 +22,7 @@ pub mod explain;
 pub mod inspect;
 pub mod kernel;
 pub mod library;
+pub mod life;
 mod mounts;
 pub mod observe;
 pub mod own_files;

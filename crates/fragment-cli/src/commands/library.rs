@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use fragment::store::{Artifact, Store};
+use fragment::store::{Artifact, LoadOptions, Store};
 use fragment::{ComponentName, Library, Settings};
 use fragment_build::{Builder, Built, Options};
 
 use crate::check;
 use crate::commands::added::{self, Add};
+use crate::commands::life::{self, Loading, Repair};
 use crate::progress::BuildProgress;
 use crate::render;
 
@@ -53,7 +54,30 @@ pub(crate) enum Command {
         /// Components [default: all]
         names: Vec<ComponentName>,
     },
+    /// Unpack components and read them into memory, before somebody needs them
+    Load(Loading),
+    /// Remove the unpacked files of components that nobody uses; their layers stay, and are unpacked when they are needed
+    Unload {
+        /// Components
+        #[arg(required = true)]
+        names: Vec<ComponentName>,
+    },
+    /// Show what is unpacked, in memory and in use
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove what nobody needs: leases of containers that are gone, what left the library, memory of what is long unused
+    Gc {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Mend damaged components: their files from their layers, their layers from another library
+    Repair(Repair),
     /// Read every blob and every tree and compare them with their digests
+    #[command(visible_alias = "fsck")]
     Verify {
         /// Print the report as JSON
         #[arg(long)]
@@ -99,6 +123,11 @@ pub(crate) fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitC
         Command::Info { name, json } => info(settings, &name, json),
         Command::Export { directory, names } => export(settings, &directory, &names),
         Command::Import { directory, names } => import(settings, &directory, &names),
+        Command::Load(arguments) => life::load(settings, &arguments),
+        Command::Unload { names } => life::unload(settings, &names),
+        Command::Status { json } => life::status(settings, json),
+        Command::Gc { json } => life::gc(settings, json),
+        Command::Repair(arguments) => life::repair(settings, &arguments),
         Command::Verify { json, repair } => verify(settings, json, repair),
     }
 }
@@ -308,7 +337,7 @@ fn verify(settings: &Settings, json: bool, repair: bool) -> anyhow::Result<ExitC
 
 fn mend(store: &Store, report: &fragment::store::VerifyReport) -> anyhow::Result<()> {
     for damaged in report.damaged() {
-        if let Err(error) = store.repair(&damaged.name) {
+        if let Err(error) = store.repair(&damaged.name, &LoadOptions::default()) {
             eprintln!(
                 "fragment: {}: {:#}",
                 damaged.name,

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use fragment_store::{Finding, Store, StoreError};
+use fragment_store::{Finding, LayoutSource, LoadOptions, Store, StoreError};
 use fragment_types::manifest::PathKind;
 
 use crate::sample::{Place, name, varied};
@@ -142,7 +142,9 @@ fn each_damage_to_a_tree_is_found_and_mended() {
     for (what, damage, expected) in damages() {
         damage(&tree);
         assert_eq!(findings(&store), expected(what), "{what}");
-        store.repair(&name("damaged")).unwrap();
+        store
+            .repair(&name("damaged"), &LoadOptions::default())
+            .unwrap();
         assert_eq!(findings(&store), [], "{what}, repaired");
     }
     assert_eq!(
@@ -168,16 +170,38 @@ fn a_damaged_layer_is_found_and_cannot_be_repaired_from() {
         [Finding::LayerDamaged { .. }]
     ));
     assert!(matches!(
-        store.repair(&name("damaged")),
-        Err(StoreError::BlobDigest { .. })
+        store.repair(&name("damaged"), &LoadOptions::default()),
+        Err(StoreError::Quarantined { .. })
     ));
-    fs::remove_file(&blob).unwrap();
+    assert!(!blob.exists(), "a damaged layer is put aside");
     assert!(matches!(
         findings(&store)[..],
         [Finding::LayerUnreadable { .. }]
     ));
     // taking it in again mends it
     store.ingest(&[artifact]).unwrap();
+    assert_eq!(findings(&store), []);
+}
+
+#[test]
+fn a_damaged_layer_is_taken_from_a_source() {
+    let place = Place::new();
+    let store = place.store();
+    let artifact = place.artifact("damaged", &varied("content"));
+    store.ingest(std::slice::from_ref(&artifact)).unwrap();
+    let layout = place.path().join("layout");
+    store.export(&layout, &[]).unwrap();
+    let blob = store.blob_path(&artifact.manifest.layer.digest);
+    fs::write(&blob, "").unwrap();
+    let source = LayoutSource::new(layout);
+    let options = LoadOptions {
+        sources: &[&source],
+        ..LoadOptions::default()
+    };
+    // a container that runs from the tree, which is whole, is no obstacle
+    let digest = store.digest_of(&name("damaged")).unwrap();
+    crate::leases::lease(&store, "box", &artifact, digest).unwrap();
+    store.repair(&name("damaged"), &options).unwrap();
     assert_eq!(findings(&store), []);
 }
 
@@ -280,9 +304,15 @@ fn a_tree_in_use_is_not_exchanged() {
     let artifact = place.artifact("damaged", &varied("content"));
     let digest = store.ingest(std::slice::from_ref(&artifact)).unwrap()[0];
     crate::leases::lease(&store, "box", &artifact, digest).unwrap();
-    let error = store.repair(&name("damaged")).unwrap_err();
+    let tree = store.tree_path(&artifact.manifest.layer.diff_id);
+    fs::write(tree.join("etc/config"), "other").unwrap();
+    let error = store
+        .repair(&name("damaged"), &LoadOptions::default())
+        .unwrap_err();
     assert!(matches!(error, StoreError::InUse { .. }));
     assert!(error.to_string().contains("`box`"), "{error}");
     store.release("box").unwrap();
-    store.repair(&name("damaged")).unwrap();
+    store
+        .repair(&name("damaged"), &LoadOptions::default())
+        .unwrap();
 }

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use fragment_store::{Store, StoreError};
+use fragment_store::{LoadOptions, Store, StoreError};
 use fragment_types::Catalogue;
 
 use crate::sample::{Place, artifact, name, varied};
@@ -117,7 +117,9 @@ fn a_user_can_have_a_library_of_their_own() {
                 .unwrap();
             assert!(store.verify(|_| {}).unwrap().is_intact());
         }
-        store.repair(&name("sample")).unwrap();
+        store
+            .repair(&name("sample"), &LoadOptions::default())
+            .unwrap();
         assert_eq!(store.remove_unreferenced().unwrap().trees.len(), 1);
         assert!(store.verify(|_| {}).unwrap().is_intact());
         return;

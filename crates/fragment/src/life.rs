@@ -1,0 +1,109 @@
+//! The life of the library's components on this node: what is loaded, used and in memory, and what goes when room is needed.
+
+use fragment_store::{
+    LeasedComponent, Limits, Load, LoadOptions, Removed, Store, StoreError, Tidied, Usage,
+};
+use fragment_types::{ComponentName, ComponentSummary};
+use serde::Serialize;
+
+use crate::library::Library;
+
+/// The capability of the component that is always there.
+const ALWAYS: &str = "process_execution";
+
+/// What [`collect`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Collected {
+    /// Leases whose container was gone.
+    pub leases: usize,
+    /// Layers and trees that no component of the library has any more.
+    #[serde(flatten)]
+    pub removed: Removed,
+    /// What the limits asked for.
+    #[serde(flatten)]
+    pub tidied: Tidied,
+}
+
+/// A component with what of it is in memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Its use.
+    #[serde(flatten)]
+    pub usage: Usage,
+    /// Bytes of its files in the page cache.
+    pub cached: u64,
+}
+
+/// Whether a component stays whatever the limits say: what grants `process_execution` is in every composition.
+#[must_use]
+pub fn is_pinned(component: &ComponentSummary) -> bool {
+    component
+        .capabilities
+        .iter()
+        .any(|own| own.as_str() == ALWAYS)
+}
+
+/// Every component of the library with its use and its memory, by name.
+///
+/// # Errors
+/// When catalogue, leases or trees cannot be read.
+pub fn status(store: &Store) -> Result<Vec<Status>, StoreError> {
+    let with_memory = |usage: Usage| {
+        let cached = match usage.loaded {
+            true => store.cached_bytes(&usage.diff_id)?,
+            false => 0,
+        };
+        Ok(Status { usage, cached })
+    };
+    store
+        .usages(&is_pinned)?
+        .into_iter()
+        .map(with_memory)
+        .collect()
+}
+
+/// Loads components and begins to read their files into memory; how each came to be there, in order.
+///
+/// # Errors
+/// [`StoreError::Unknown`] for a name that the library does not have; else as [`Store::load`].
+pub fn preload(
+    store: &Store,
+    names: &[ComponentName],
+    options: &LoadOptions<'_>,
+) -> Result<Vec<Load>, StoreError> {
+    let components = store.components()?;
+    let named = |name: &ComponentName| {
+        let found = components
+            .iter()
+            .find(|one| one.name == *name)
+            .ok_or_else(|| StoreError::Unknown {
+                component: name.clone(),
+            })?;
+        Ok(LeasedComponent {
+            name: found.name.clone(),
+            digest: found.digest,
+            diff_id: found.diff_id,
+        })
+    };
+    let wanted = names
+        .iter()
+        .map(named)
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    let loads = store.ready(&wanted, options)?;
+    for component in &wanted {
+        store.read_ahead(&component.diff_id)?;
+    }
+    Ok(loads)
+}
+
+/// Ends the leases of containers that are gone, removes what no component has any more, and makes the limits hold.
+///
+/// # Errors
+/// When leases, manifests or trees cannot be read or removed.
+pub fn collect(store: &Store, limits: &Limits) -> Result<Collected, StoreError> {
+    Ok(Collected {
+        leases: Library::sweep_leases(store)?,
+        removed: store.remove_unreferenced()?,
+        tidied: store.tidy(limits, &is_pinned)?,
+    })
+}
