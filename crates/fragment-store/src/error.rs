@@ -193,13 +193,24 @@ pub enum StoreError {
     },
     /// The layer of a component is damaged and nobody has another.
     #[error(
-        "the layer of component `{component}` is damaged and was put aside as {path}: build the component again, or import it from another library",
+        "the layer of component `{component}` is damaged and was put aside as {path}: build the component again, or fetch it with `fragment library repair --from DIR`",
         path = .path.display()
     )]
     Quarantined {
         /// The component.
         component: ComponentName,
         /// Where the damaged blob is.
+        path: PathBuf,
+    },
+    /// The layer of a component is gone and nobody has another.
+    #[error(
+        "the layer of component `{component}` is not in the library ({path}): build the component again, or fetch it with `fragment library repair --from DIR`",
+        path = .path.display()
+    )]
+    LayerGone {
+        /// The component.
+        component: ComponentName,
+        /// Where the blob should be.
         path: PathBuf,
     },
     /// A source could not say whether it has a blob, or not give it.

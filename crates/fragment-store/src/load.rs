@@ -229,8 +229,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::TreeGone`] for a component that has left the library, [`StoreError::LoadTimeout`],
-    /// [`StoreError::Quarantined`] for a damaged layer, which is put aside and asked of the sources; when a file cannot be
-    /// written. Nothing half-unpacked is left, and the next call tries again.
+    /// [`StoreError::Quarantined`] for a damaged layer, which is put aside and asked of the sources, [`StoreError::LayerGone`];
+    /// when a file cannot be written. Nothing half-unpacked is left, and the next call tries again.
     pub fn load(
         &self,
         component: &LeasedComponent,
@@ -374,16 +374,15 @@ impl Store {
     }
 
     /// What to say of a component whose layer nobody has.
-    fn missing(&self, manifest: &Manifest) -> StoreError {
-        let path = self.path(QUARANTINE).join(manifest.layer.digest.hex());
+    pub(crate) fn missing(&self, manifest: &Manifest) -> StoreError {
+        let digest = &manifest.layer.digest;
+        let path = self.path(QUARANTINE).join(digest.hex());
         let component = manifest.name.clone();
         if path.exists() {
             return StoreError::Quarantined { component, path };
         }
-        StoreError::TreeGone {
-            component,
-            diff_id: manifest.layer.diff_id,
-        }
+        let path = self.blob_path(digest);
+        StoreError::LayerGone { component, path }
     }
 
     fn is_intact(&self, manifest: &Manifest) -> Result<bool, StoreError> {

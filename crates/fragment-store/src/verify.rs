@@ -259,7 +259,7 @@ impl Store {
     /// Mends a component: a damaged layer is put aside and asked of the sources, a damaged tree is unpacked again.
     ///
     /// # Errors
-    /// [`StoreError::Quarantined`] for a layer that no source has either, [`StoreError::InUse`] when containers run from the
+    /// [`StoreError::Quarantined`] or [`StoreError::LayerGone`] for a layer that no source has either, [`StoreError::InUse`] when containers run from the
     /// damaged tree.
     pub fn repair(
         &self,
@@ -313,27 +313,17 @@ impl Store {
         options: &LoadOptions<'_>,
     ) -> Result<File, StoreError> {
         let digest = &manifest.layer.digest;
-        let wrong = match self.intact_layer(manifest) {
-            Err(error @ StoreError::BlobDigest { .. }) => {
+        match self.intact_layer(manifest) {
+            Err(StoreError::BlobDigest { .. }) => {
                 self.quarantine(digest)?;
-                error
             }
-            Err(StoreError::Open { source, path }) if source.kind() == io::ErrorKind::NotFound => {
-                StoreError::Open { source, path }
-            }
+            Err(StoreError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
             other => return other,
-        };
+        }
         if self.fetch_from_any(manifest, options)? {
             return layout::open_file(&self.blob_path(digest));
         }
-        let path = self.path(layout::QUARANTINE).join(digest.hex());
-        Err(match path.exists() {
-            true => StoreError::Quarantined {
-                component: manifest.name.clone(),
-                path,
-            },
-            false => wrong,
-        })
+        Err(self.missing(manifest))
     }
 
     fn intact_layer(&self, manifest: &Manifest) -> Result<File, StoreError> {

@@ -12,6 +12,7 @@ mod image;
 mod inspect;
 mod java;
 mod languages;
+mod life;
 mod media;
 mod observe;
 mod plans;

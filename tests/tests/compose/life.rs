@@ -1,0 +1,319 @@
+//! Components of a library on a node: unpacked when they are needed, gone when somebody says so, never while they are used.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use fragment_tests::{Call, child, fragment};
+use serde_json::Value;
+
+/// A library of its own with the component that is always there and another, and a state directory.
+struct Node(tempfile::TempDir);
+
+impl Node {
+    fn new() -> Self {
+        let node = Self(tempfile::tempdir().expect("a directory"));
+        let layout = node.layout();
+        let layout = layout.to_str().expect("a path");
+        let words = [
+            "library",
+            "export",
+            layout,
+            "core",
+            "bash",
+            "libtinfo6",
+            "ncurses-base",
+        ];
+        fragment::call(&words).output().ok();
+        node.call(&["library", "import", layout]).output().ok();
+        node
+    }
+
+    fn store(&self) -> PathBuf {
+        self.0.path().join("library")
+    }
+
+    fn layout(&self) -> PathBuf {
+        self.0.path().join("layout")
+    }
+
+    fn call(&self, words: &[&str]) -> Call {
+        fragment::call(words)
+            .env("FRAGMENT_STORE", self.store())
+            .env("FRAGMENT_STATE", self.0.path().join("state"))
+    }
+
+    fn status(&self, name: &str) -> Value {
+        let all = self
+            .call(&["library", "status", "--json"])
+            .output()
+            .ok()
+            .json();
+        let all = all.as_array().expect("an array").clone();
+        let found = all.into_iter().find(|one| one["name"] == name);
+        found.unwrap_or_else(|| panic!("no component {name}"))
+    }
+
+    /// Layer of a component in the store.
+    fn blob(&self, name: &str) -> PathBuf {
+        let manifest = self
+            .call(&["library", "info", name, "--json"])
+            .output()
+            .ok()
+            .json();
+        let digest = manifest["layer"]["digest"]
+            .as_str()
+            .expect("a digest")
+            .to_owned();
+        self.store()
+            .join("blobs/sha256")
+            .join(digest.trim_start_matches("sha256:"))
+    }
+
+    fn leases(&self) -> usize {
+        let entries = fs::read_dir(self.store().join("leases")).expect("leases");
+        let names = entries.map(|entry| entry.expect("an entry").file_name());
+        names.filter(|name| name != ".lock").count()
+    }
+
+    /// What is left of loads: nothing but the slots.
+    fn unfinished(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.store().join("loads"))
+            .into_iter()
+            .flatten();
+        let names = entries.map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .into_string()
+                .expect("a name")
+        });
+        names.filter(|name| !name.starts_with("slot-")).collect()
+    }
+}
+
+#[test]
+fn a_component_is_unpacked_when_a_container_needs_it() {
+    let node = Node::new();
+    assert_eq!(node.status("bash")["loaded"], true);
+    node.call(&["library", "unload", "bash", "core", "bash"])
+        .output()
+        .ok()
+        .says("was not loaded");
+    assert_eq!(node.status("bash")["loaded"], false);
+    assert_eq!(node.status("bash")["plain"], 0);
+    node.call(&["library", "verify"]).output().ok();
+    let run = ["run", "--", "bash", "-c", "echo $((6 * 7))"];
+    node.call(&run).output().ok().stdout("42\n");
+    assert_eq!(node.status("bash")["loaded"], true);
+    node.call(&run).output().ok().stdout("42\n");
+    node.call(&["library", "verify"]).output().ok();
+    node.call(&["library", "unload", "bash"])
+        .output()
+        .ok()
+        .says(" freed");
+    node.call(&["library", "load", "bash", "core"])
+        .output()
+        .ok()
+        .says("unpacked in")
+        .says("was loaded");
+    assert!(node.status("bash")["cached"].as_u64() > Some(0));
+    assert_eq!((node.leases(), node.unfinished()), (0, vec![]));
+}
+
+#[test]
+fn a_component_in_use_is_not_unloaded_and_its_container_goes_on() {
+    let node = Node::new();
+    let script = "echo begun; read line; echo \"$line\" | { read word; echo \"$word\"; }";
+    let mut command = node.call(&["run", "--", "bash", "-c", script]).command();
+    let mut running = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("fragment");
+    child::until("the container has its lease", || node.leases() == 1);
+    let refused = node.call(&["library", "unload", "bash"]).output();
+    refused
+        .code(1)
+        .fails_with("component `bash` is in use by `task-");
+    node.call(&["library", "gc"]).output().ok().says("0 leases");
+    assert_eq!(node.status("bash")["users"], 1);
+    assert_eq!(node.status("bash")["loaded"], true);
+    drop(std::io::Write::write_all(
+        &mut running.stdin.take().expect("stdin"),
+        b"still here\n",
+    ));
+    let output = running.wait_with_output().expect("its end");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "begun\nstill here\n"
+    );
+    node.call(&["library", "unload", "bash"])
+        .output()
+        .ok()
+        .says(" freed");
+}
+
+#[test]
+fn a_lease_of_a_killed_run_ends_with_the_next_unload() {
+    let node = Node::new();
+    let mut command = node
+        .call(&["run", "--", "bash", "-c", "read line"])
+        .command();
+    let mut running = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("fragment");
+    child::until("the container has its lease", || node.leases() == 1);
+    running.kill().expect("kill");
+    running.wait().expect("its end");
+    // what a killed run leaves is removed by the next one; then nobody uses it
+    node.call(&["run", "--", "echo", "next"])
+        .output()
+        .ok()
+        .stdout("next\n");
+    assert_eq!(node.leases(), 0);
+    node.call(&["library", "unload", "bash"])
+        .output()
+        .ok()
+        .says(" freed");
+}
+
+#[test]
+fn a_damaged_layer_is_named_and_mended_from_another_library() {
+    let node = Node::new();
+    let blob = node.blob("bash");
+    let mut bytes = fs::read(&blob).expect("the layer");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&blob, bytes).expect("the layer");
+    node.call(&["library", "unload", "bash"]).output().ok();
+    let run = ["run", "--", "bash", "-c", "echo hello"];
+    let refused = node.call(&run).output();
+    refused.fails_with("the layer of component `bash` is damaged and was put aside as");
+    assert_eq!((node.leases(), node.unfinished()), (0, vec![]));
+    assert!(!blob.exists());
+    let refused = node.call(&["library", "repair"]).output();
+    refused
+        .code(1)
+        .fails_with("bash")
+        .fails_with("1 of 1 components are still damaged");
+    let layout = node.layout();
+    let layout = layout.to_str().expect("a path");
+    node.call(&["library", "repair", "--from", layout])
+        .output()
+        .ok()
+        .says("is whole");
+    node.call(&run).output().ok().stdout("hello\n");
+    node.call(&["library", "verify"]).output().ok();
+    // a changed file of a tree comes back from the layer
+    let tree = node.store().join("trees");
+    let diff_id = node.status("bash")["diff_id"]
+        .as_str()
+        .expect("a digest")
+        .to_owned();
+    let bash = tree
+        .join(diff_id.trim_start_matches("sha256:"))
+        .join("usr/bin/bash");
+    let mut program = fs::read(&bash).expect("bash");
+    program[5000] ^= 1;
+    fs::write(&bash, program).expect("bash");
+    node.call(&["library", "fsck"])
+        .output()
+        .code(1)
+        .says("/usr/bin/bash has other content");
+    node.call(&["library", "repair"])
+        .output()
+        .ok()
+        .says("is whole");
+    node.call(&["library", "fsck"]).output().ok();
+    node.call(&run).output().ok().stdout("hello\n");
+}
+
+#[test]
+fn a_layer_that_is_gone_is_fetched_when_it_is_asked_for() {
+    let node = Node::new();
+    fs::remove_file(node.blob("bash")).expect("the layer");
+    node.call(&["library", "unload", "bash"]).output().ok();
+    let refused = node
+        .call(&["run", "--", "bash", "-c", "echo hello"])
+        .output();
+    refused.fails_with("the layer of component `bash` is not in the library");
+    let refused = node
+        .call(&["library", "load", "--from", "/nowhere", "bash"])
+        .output();
+    refused.fails_with("there is no component library at /nowhere");
+    let layout = node.layout();
+    let words = [
+        "library",
+        "load",
+        "--from",
+        layout.to_str().expect("a path"),
+        "bash",
+    ];
+    node.call(&words).output().ok().says("its layer fetched");
+    node.call(&["run", "--", "bash", "-c", "echo hello"])
+        .output()
+        .ok()
+        .stdout("hello\n");
+    let refused = node.call(&["library", "load", "none"]).output();
+    refused.fails_with("component `none` is not in the library");
+}
+
+/// A script that makes the call with the library on a file system of its own, seen by nobody else.
+fn on_own_file_system(node: &Path, options: &str) -> String {
+    let store = node.join("library");
+    let store = store.display();
+    format!(
+        "exec unshare --mount --propagation private /bin/sh -ec 'cp -a {store} {store}.copy; \
+         mount -t tmpfs -o size=64m store {store}; cp -a {store}.copy/. {store}/; rm -rf {store}.copy; {options} exec \"$@\"' sh \"$@\""
+    )
+}
+
+#[test]
+fn a_full_disk_is_an_error_that_leaves_nothing() {
+    let node = Node::new();
+    node.call(&["library", "unload", "bash"]).output().ok();
+    let store = node.store();
+    let store = store.display();
+    // room for half a megabyte: bash has more
+    let fill = format!(
+        "mount -o remount,size=$(($(df -k --output=used {store} | tail -n 1) + 512))k {store};"
+    );
+    let run = || node.call(&["run", "--", "bash", "-c", "echo hello"]);
+    let script = on_own_file_system(node.0.path(), &fill);
+    let refused = run().within(&script).output();
+    refused
+        .fails_with("the layer of component `bash` is refused")
+        .fails_with("no space left on device");
+    let look = format!(
+        "{fill} if \"$@\"; then exit 1; fi; test ! -e {store}/quarantine; exec find {store}/loads {store}/leases -mindepth 1 ! -name slot-\\* ! -name .lock;"
+    );
+    let script = on_own_file_system(node.0.path(), &look);
+    run().within(&script).output().ok().stdout("");
+}
+
+#[test]
+fn a_library_that_cannot_be_written_says_so() {
+    let node = Node::new();
+    let store = node.store();
+    let store = store.display();
+    let read_only = format!("mount -o remount,ro {store};");
+    let script = on_own_file_system(node.0.path(), &read_only);
+    let refused = node
+        .call(&["library", "unload", "bash"])
+        .within(&script)
+        .output();
+    refused.fails_with("read-only file system");
+    let refused = node
+        .call(&["run", "--", "bash", "-c", "echo hello"])
+        .within(&script)
+        .output();
+    refused.fails_with("read-only file system");
+    node.call(&["plan", "--", "bash"])
+        .within(&script)
+        .output()
+        .ok()
+        .says("bash");
+}
