@@ -5,7 +5,7 @@
 //! and this program's own version. What was looked at in the rootfs is in the entry ([`Witnesses`]), missing files too. So an entry
 //! holds exactly as long as nothing it was made of has changed, and containers of one image share it. Entries are written
 //! whole and carry their own digest; one that is damaged counts as absent, and a directory that others can write to is not used.
-//! There are at most 100, and none lives longer than 300 seconds after its last use.
+//! How many there are, and how long one lives after its last use, is set by [`CacheLimits`].
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -24,10 +24,7 @@ use fragment_types::{Capability, Digest, Requirement};
 use rustix::fs::{self as sys, AtFlags, Mode, OFlags, Timestamps};
 use serde::{Deserialize, Serialize};
 
-/// Most entries that are kept.
-const ENTRIES: usize = 100;
-/// How long an entry is kept that nobody uses.
-const IDLE: Duration = Duration::from_secs(300);
+use crate::settings::life::CacheLimits;
 
 /// Changes when entries of earlier builds cannot be used.
 const FORMAT: u32 = 1;
@@ -107,13 +104,16 @@ impl PlanCache {
     }
 
     /// The decision kept under `key`, if everything looked at for it is the same in `root`.
-    pub(crate) fn read(&self, key: &Key, root: &Root) -> Option<Kept> {
+    pub(crate) fn read(&self, key: &Key, root: &Root, limits: CacheLimits) -> Option<Kept> {
+        if limits.entries == 0 {
+            return None;
+        }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = sys::openat(&self.directory, key.file(), flags, Mode::empty()).ok()?;
         let (mut text, file) = (Vec::new(), File::from(file));
         let is_old = |file: &File| {
             let used = file.metadata().and_then(|about| about.modified());
-            used.map_or(true, |used| is_idle(used, SystemTime::now()))
+            used.map_or(true, |used| is_idle(used, SystemTime::now(), limits.idle))
         };
         if is_old(&file) {
             return None;
@@ -142,15 +142,19 @@ impl PlanCache {
         Some(kept)
     }
 
-    /// Keeps a decision. What cannot be written is not kept.
-    pub(crate) fn write(&self, key: &Key, kept: &Kept) {
+    /// Keeps a decision. What cannot be written is not kept, nor is anything where no entry may be; entries of another time go then
+    /// too.
+    pub(crate) fn write(&self, key: &Key, kept: &Kept, limits: CacheLimits) {
+        self.prune(SystemTime::now(), limits);
+        if limits.entries == 0 {
+            return;
+        }
         let Ok(body) = serde_json::to_vec(kept) else {
             return;
         };
         if body.len() as u64 + HEADER as u64 > MAX_ENTRY {
             return;
         }
-        self.prune(SystemTime::now());
         let new = format!("{UNFINISHED}{}-{}", std::process::id(), key.file());
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -168,7 +172,7 @@ impl PlanCache {
     }
 
     /// Removes what is idle, what a killed writer left, and of the rest the longest unused until there is room for one more.
-    fn prune(&self, now: SystemTime) {
+    fn prune(&self, now: SystemTime, limits: CacheLimits) {
         let mut used = Vec::new();
         for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
             let Ok(time) = entry.metadata().and_then(|about| about.modified()) else {
@@ -178,14 +182,14 @@ impl PlanCache {
                 .file_name()
                 .to_str()
                 .is_some_and(|name| name.starts_with(UNFINISHED));
-            if is_idle(time, now) {
+            if is_idle(time, now, limits.idle) {
                 let _ = fs::remove_file(entry.path());
             } else if !is_unfinished {
                 used.push((time, entry.path()));
             }
         }
         used.sort();
-        let surplus = (used.len() + 1).saturating_sub(ENTRIES);
+        let surplus = (used.len() + 1).saturating_sub(limits.entries);
         for (_, path) in used.iter().take(surplus) {
             let _ = fs::remove_file(path);
         }
@@ -193,8 +197,8 @@ impl PlanCache {
 }
 
 /// Whether an entry last used at `used` is too old. A clock that was set back makes it neither older nor younger than it is.
-fn is_idle(used: SystemTime, now: SystemTime) -> bool {
-    now.duration_since(used).is_ok_and(|idle| idle > IDLE)
+fn is_idle(used: SystemTime, now: SystemTime, most: Duration) -> bool {
+    now.duration_since(used).is_ok_and(|idle| idle > most)
 }
 
 /// The digest of an entry's body, in the line before it.
@@ -207,6 +211,11 @@ mod tests {
     use fragment_types::plan::EntryKind;
 
     use super::*;
+
+    const LIMITS: CacheLimits = CacheLimits {
+        entries: 5,
+        idle: Duration::from_secs(300),
+    };
 
     struct Sample {
         state: tempfile::TempDir,
@@ -277,11 +286,14 @@ mod tests {
     fn a_decision_is_found_again_until_the_rootfs_changes() {
         let sample = Sample::new();
         let kept = sample.kept();
-        sample.cache().write(&key("a"), &kept);
-        assert_eq!(sample.cache().read(&key("a"), &sample.root()), Some(kept));
-        assert_eq!(sample.cache().read(&key("b"), &sample.root()), None);
+        sample.cache().write(&key("a"), &kept, LIMITS);
+        assert_eq!(
+            sample.cache().read(&key("a"), &sample.root(), LIMITS),
+            Some(kept)
+        );
+        assert_eq!(sample.cache().read(&key("b"), &sample.root(), LIMITS), None);
         fs::create_dir(sample.rootfs.path().join("usr")).unwrap();
-        assert_eq!(sample.cache().read(&key("a"), &sample.root()), None);
+        assert_eq!(sample.cache().read(&key("a"), &sample.root(), LIMITS), None);
     }
 
     #[test]
@@ -312,7 +324,7 @@ mod tests {
     #[test]
     fn damage_is_no_decision() {
         let sample = Sample::new();
-        sample.cache().write(&key("a"), &sample.kept());
+        sample.cache().write(&key("a"), &sample.kept(), LIMITS);
         let [file] = &sample.files()[..] else {
             panic!()
         };
@@ -321,18 +333,27 @@ mod tests {
             let mut bad = good.clone();
             bad[at] ^= 4;
             fs::write(file, bad).unwrap();
-            assert_eq!(sample.cache().read(&key("a"), &sample.root()), None, "{at}");
+            assert_eq!(
+                sample.cache().read(&key("a"), &sample.root(), LIMITS),
+                None,
+                "{at}"
+            );
         }
         for length in [0, HEADER - 1, HEADER, good.len() - 1] {
             fs::write(file, &good[..length]).unwrap();
             assert_eq!(
-                sample.cache().read(&key("a"), &sample.root()),
+                sample.cache().read(&key("a"), &sample.root(), LIMITS),
                 None,
                 "{length}"
             );
         }
-        sample.cache().write(&key("a"), &sample.kept());
-        assert!(sample.cache().read(&key("a"), &sample.root()).is_some());
+        sample.cache().write(&key("a"), &sample.kept(), LIMITS);
+        assert!(
+            sample
+                .cache()
+                .read(&key("a"), &sample.root(), LIMITS)
+                .is_some()
+        );
     }
 
     #[test]
@@ -343,33 +364,66 @@ mod tests {
             let time = SystemTime::now() - Duration::from_secs(seconds);
             File::open(file).unwrap().set_modified(time).unwrap();
         };
-        for number in 0..=ENTRIES {
-            cache.write(&key(&number.to_string()), &kept);
+        for number in 0..=LIMITS.entries as u64 {
+            cache.write(&key(&number.to_string()), &kept, LIMITS);
             let file = sample
                 .state
                 .path()
                 .join("plans")
                 .join(key(&number.to_string()).file());
-            age(&file, 200 - number as u64);
+            age(&file, 200 - number);
         }
-        assert_eq!(sample.files().len(), ENTRIES);
-        assert_eq!(cache.read(&key("0"), &sample.root()), None);
+        assert_eq!(sample.files().len(), LIMITS.entries);
+        assert_eq!(cache.read(&key("0"), &sample.root(), LIMITS), None);
         // used, so it is not the oldest any more
-        assert!(cache.read(&key("1"), &sample.root()).is_some());
-        cache.write(&key("more"), &kept);
-        assert!(cache.read(&key("1"), &sample.root()).is_some());
-        assert_eq!(cache.read(&key("2"), &sample.root()), None);
+        assert!(cache.read(&key("1"), &sample.root(), LIMITS).is_some());
+        cache.write(&key("more"), &kept, LIMITS);
+        assert!(cache.read(&key("1"), &sample.root(), LIMITS).is_some());
+        assert_eq!(cache.read(&key("2"), &sample.root(), LIMITS), None);
         for file in sample.files() {
-            age(&file, IDLE.as_secs() + 1);
+            age(&file, LIMITS.idle.as_secs() + 1);
         }
         fs::write(sample.state.path().join("plans/.new-1-left"), "").unwrap();
         age(
             &sample.state.path().join("plans/.new-1-left"),
-            IDLE.as_secs() + 1,
+            LIMITS.idle.as_secs() + 1,
         );
-        assert_eq!(cache.read(&key("1"), &sample.root()), None, "idle");
-        cache.write(&key("last"), &kept);
+        assert_eq!(cache.read(&key("1"), &sample.root(), LIMITS), None, "idle");
+        cache.write(&key("last"), &kept, LIMITS);
         assert_eq!(sample.files().len(), 1);
+    }
+
+    #[test]
+    fn limits_are_those_of_the_settings() {
+        let sample = Sample::new();
+        let (cache, kept) = (sample.cache(), sample.kept());
+        for number in 0..5 {
+            cache.write(&key(&number.to_string()), &kept, LIMITS);
+        }
+        assert_eq!(sample.files().len(), 5);
+        let two = CacheLimits {
+            entries: 2,
+            ..LIMITS
+        };
+        cache.write(&key("more"), &kept, two);
+        assert_eq!(sample.files().len(), 2);
+        let idle = CacheLimits {
+            idle: Duration::from_secs(1),
+            ..LIMITS
+        };
+        for file in sample.files() {
+            let time = SystemTime::now() - Duration::from_secs(2);
+            File::open(file).unwrap().set_modified(time).unwrap();
+        }
+        assert_eq!(cache.read(&key("more"), &sample.root(), idle), None);
+        assert!(cache.read(&key("more"), &sample.root(), LIMITS).is_some());
+        let none = CacheLimits {
+            entries: 0,
+            ..LIMITS
+        };
+        assert_eq!(cache.read(&key("more"), &sample.root(), none), None);
+        cache.write(&key("last"), &kept, none);
+        assert_eq!(sample.files().len(), 0);
     }
 
     #[test]

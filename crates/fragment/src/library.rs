@@ -8,12 +8,14 @@ use fragment_types::{Catalogue, CatalogueError, ComponentIndex, ComponentSummary
 
 use crate::process;
 use crate::settings::Settings;
+use crate::settings::life::CacheLimits;
 
 /// A library opened for reading. A node without one has an empty library: bundles that lack nothing run there too.
 #[derive(Debug)]
 pub struct Library {
     directory: PathBuf,
     open: Option<Open>,
+    cache: CacheLimits,
 }
 
 #[derive(Debug)]
@@ -39,6 +41,7 @@ impl Library {
         Ok(Self {
             directory: settings.store.clone(),
             open,
+            cache: settings.life.cache,
         })
     }
 
@@ -52,6 +55,11 @@ impl Library {
     #[must_use]
     pub fn store(&self) -> Option<&Store> {
         self.open.as_ref().map(|open| &open.store)
+    }
+
+    /// Limits of the decisions that are kept about it.
+    pub(crate) fn cache_limits(&self) -> CacheLimits {
+        self.cache
     }
 
     /// Every component, sorted by name.

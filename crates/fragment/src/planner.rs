@@ -272,7 +272,7 @@ fn decide(
         return choose(library, &root, &task, analysis, policy);
     };
     let key = cache::Key::new(&task, &policy, library.generation());
-    if let Some(mut kept) = cache.read(&key, &root) {
+    if let Some(mut kept) = cache.read(&key, &root, library.cache_limits()) {
         satisfy(&mut kept.found);
         if kept.found == kept.satisfied {
             return Ok(Decision::kept(kept, policy.min_grade));
@@ -285,7 +285,8 @@ fn decide(
     let satisfied = analysis.requirements.clone();
     let decision = choose(library, &root, &task, analysis, policy)?;
     if let Some(witnesses) = root.witnesses() {
-        cache.write(&key, &decision.keep(found, satisfied, witnesses));
+        let kept = decision.keep(found, satisfied, witnesses);
+        cache.write(&key, &kept, library.cache_limits());
     }
     Ok(decision)
 }

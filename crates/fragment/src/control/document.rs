@@ -6,8 +6,10 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
+use fragment_types::{Capability, ComponentName, Grade};
+
+use super::nearest::nearest;
 use super::{Wishes, compose};
-use fragment_types::{Capability, ComponentName};
 
 /// Largest document, in bytes.
 pub const LIMIT: usize = 64 << 10;
@@ -18,6 +20,8 @@ const DEPTH: usize = 16;
 const VALUES: usize = 16_384;
 /// Most anchors and most aliases.
 const ANCHORS: usize = 64;
+/// The keys that every document has.
+pub(super) const WISHES: [&str; 5] = ["compose", "components", "exclude", "require", "min_grade"];
 /// Longest value shown in an error message, in characters.
 const SHOWN: usize = 80;
 
@@ -110,37 +114,41 @@ impl Document {
         Ok(document)
     }
 
-    /// Takes `entry` as a wish; `false`: it is none of those that every document has.
-    ///
-    /// # Errors
-    /// When its value cannot be followed.
-    pub fn wish(&self, wishes: &mut Wishes, entry: &Entry) -> Result<bool, DocumentError> {
+    /// Takes `entry` as a wish; `false`: it is none of those that every document has. What cannot be followed goes to `mistakes`.
+    pub fn wish(
+        &self,
+        wishes: &mut Wishes,
+        entry: &Entry,
+        mistakes: &mut Vec<DocumentError>,
+    ) -> bool {
+        if !WISHES.contains(&entry.key.as_str()) {
+            return false;
+        }
         if entry.value.content == Content::Null {
-            return Ok(matches!(
-                entry.key.as_str(),
-                "compose" | "components" | "exclude" | "require" | "min_grade"
-            ));
+            return true;
         }
+        let line = entry.value.line;
         match entry.key.as_str() {
-            "compose" => {
-                let text = self.text(entry)?;
-                wishes.compose = Some(compose(text).map_err(|expected| {
-                    self.invalid(entry.value.line, "compose", text, &expected)
-                })?);
+            "components" => wishes.components = self.names(entry, ComponentName::new, mistakes),
+            "exclude" => wishes.exclude = self.names(entry, ComponentName::new, mistakes),
+            "require" => wishes.require = self.names(entry, Capability::new, mistakes),
+            key => {
+                let said = self.text(entry).and_then(|text| {
+                    let invalid =
+                        |expected: &dyn fmt::Display| self.invalid(line, key, text, expected);
+                    if key == "compose" {
+                        let when = compose(text).map_err(|expected| invalid(&expected))?;
+                        wishes.compose = Some(when);
+                    } else {
+                        let grade = text.parse::<Grade>().map_err(|error| invalid(&error))?;
+                        wishes.min_grade = Some(grade);
+                    }
+                    Ok(())
+                });
+                mistakes.extend(said.err());
             }
-            "components" => wishes.components = self.names(entry, ComponentName::new)?,
-            "exclude" => wishes.exclude = self.names(entry, ComponentName::new)?,
-            "min_grade" => {
-                let text = self.text(entry)?;
-                let grade = text
-                    .parse()
-                    .map_err(|error| self.invalid(entry.value.line, "min_grade", text, &error))?;
-                wishes.min_grade = Some(grade);
-            }
-            "require" => wishes.require = self.names(entry, Capability::new)?,
-            _ => return Ok(false),
         }
-        Ok(true)
+        true
     }
 
     /// The value of `entry` as a text.
@@ -179,15 +187,25 @@ impl Document {
         }
     }
 
-    fn names<'e, T, L: FromIterator<T>, E: fmt::Display>(
+    /// The value of `entry` as a list of names; those outside their grammar go to `mistakes`.
+    pub(super) fn names<'e, T, L: FromIterator<T>, E: fmt::Display>(
         &self,
         entry: &'e Entry,
         parse: impl Fn(&'e str) -> Result<T, E>,
-    ) -> Result<L, DocumentError> {
-        let read = |(line, text)| {
-            parse(text).map_err(|error| self.invalid(line, &entry.key, text, &error))
+        mistakes: &mut Vec<DocumentError>,
+    ) -> L {
+        let items = self.list(entry).unwrap_or_else(|mistake| {
+            mistakes.push(mistake);
+            Vec::new()
+        });
+        let read = |(line, text)| match parse(text) {
+            Ok(name) => Some(name),
+            Err(error) => {
+                mistakes.push(self.invalid(line, &entry.key, text, &error));
+                None
+            }
         };
-        self.list(entry)?.into_iter().map(read).collect()
+        items.into_iter().filter_map(read).collect()
     }
 
     /// The error for a value outside its grammar.
@@ -203,15 +221,32 @@ impl Document {
         self.error(line, format!("{key}: `{value}` is not valid: {expected}"))
     }
 
-    /// The error for a key that there is not.
-    #[must_use]
-    pub fn unknown(&self, entry: &Entry, known: &str) -> DocumentError {
-        let (key, value) = (shown(&entry.key), entry.value.content.kind());
-        let problem = format!("`{key}` (of {value}) is no key of this file: use {known}");
+    /// The error for a key that there is not in the map of `prefix` (`cache.`; empty: the document): it tells the one that was
+    /// meant, of `known` keys there and `others` elsewhere, or what there is.
+    pub(super) fn unknown(
+        &self,
+        entry: &Entry,
+        prefix: &str,
+        known: &[&str],
+        others: &[&str],
+    ) -> DocumentError {
+        let name = format!("{prefix}{}", entry.key);
+        let here: Vec<String> = known.iter().map(|key| format!("{prefix}{key}")).collect();
+        let all = here
+            .iter()
+            .map(String::as_str)
+            .chain(others.iter().copied());
+        let elsewhere = || nearest(&entry.key, others.iter().copied());
+        let advice = match nearest(&name, all).or_else(elsewhere) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("use {}", or(known)),
+        };
+        let (name, value) = (shown(&name), entry.value.content.kind());
+        let problem = format!("`{name}` (of {value}) is no key of this file: {advice}");
         self.error(entry.line, problem)
     }
 
-    fn error(&self, line: u64, problem: String) -> DocumentError {
+    pub(super) fn error(&self, line: u64, problem: String) -> DocumentError {
         DocumentError {
             file: self.file.clone(),
             line,
@@ -222,7 +257,7 @@ impl Document {
 
 impl Content {
     /// What it is, for messages.
-    fn kind(&self) -> String {
+    pub(super) fn kind(&self) -> String {
         match self {
             Self::Null => "nothing".to_owned(),
             Self::Text(text) => format!("`{}`", shown(text)),
@@ -242,6 +277,15 @@ fn shown(text: &str) -> String {
         ""
     };
     format!("{}{end}", start.escape_debug())
+}
+
+/// `a, b or c`.
+fn or(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [name] => (*name).to_owned(),
+        [names @ .., last] => format!("{} or {last}", names.join(", ")),
+    }
 }
 
 /// YAML 1.2, where `off` is a word; one document, small and flat.

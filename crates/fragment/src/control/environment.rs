@@ -11,10 +11,12 @@
 //! | `FRAGMENT_STORE` | directory of the component library |
 //! | `FRAGMENT_STATE` | state directory of `fragment run` and of kept plans |
 //! | `FRAGMENT_CONFIG` | configuration file instead of the node's and the user's |
+//! | `PHANTOM_FRAGMENT_*` | a setting, as its row of [`KEYS`] tells |
 
 use std::ffi::OsString;
 
-use super::{ControlError, Wishes, wish};
+use super::schema::KEYS;
+use super::{ControlError, Wishes, nearest, wish};
 
 /// Variable that names another store directory.
 pub const STORE: &str = "FRAGMENT_STORE";
@@ -32,6 +34,34 @@ pub const WISHES: [(&str, &str); 6] = [
     ("FRAGMENT_MIN_GRADE", "min_grade"),
     ("FRAGMENT_LOCK", "lock"),
 ];
+
+/// Variables of the batteries that drive the built binaries.
+const OF_TESTS: [&str; 2] = ["FRAGMENT_RUNC", "FRAGMENT_TEST_ID"];
+
+/// The variables that this release reads.
+pub fn known() -> impl Iterator<Item = &'static str> {
+    WISHES
+        .into_iter()
+        .map(|(variable, _)| variable)
+        .chain(KEYS.iter().filter_map(|key| key.variable))
+        .chain([CONFIG])
+}
+
+/// Those of `names` that look like variables of ours and that nobody reads, sorted, with the one that was meant.
+pub fn strange(names: impl Iterator<Item = String>) -> Vec<(String, Option<&'static str>)> {
+    let ours =
+        |name: &String| name.starts_with("FRAGMENT_") || name.starts_with("PHANTOM_FRAGMENT_");
+    let read = |name: &str| known().chain(OF_TESTS).any(|known| known == name);
+    let mut strange: Vec<_> = names
+        .filter(|name| ours(name) && !read(name))
+        .map(|name| {
+            let meant = nearest(&name, known());
+            (name, meant)
+        })
+        .collect();
+    strange.sort();
+    strange
+}
 
 /// The value of a variable that is set to something.
 pub(crate) fn set(variable: &impl Fn(&str) -> Option<OsString>, name: &str) -> Option<OsString> {
@@ -90,6 +120,37 @@ mod tests {
         assert_eq!(wishes.require.len(), 1);
         assert_eq!(wishes.min_grade, Some(fragment_types::Grade::Argument));
         assert_eq!(wishes.lock, None, "an empty variable counts as unset");
+    }
+
+    #[test]
+    fn a_slip_in_a_variable_s_name_is_found() {
+        let names = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            strange(names.into_iter())
+        };
+        let known = [
+            "PATH",
+            "FRAGMENT_STORE",
+            "FRAGMENT_LOCK",
+            "PHANTOM_FRAGMENT_CACHE_SIZE",
+            "FRAGMENT_RUNC",
+        ];
+        assert_eq!(names(&known), []);
+        assert_eq!(
+            names(&[
+                "PHANTOM_FRAGMENT_CACHESIZE",
+                "FRAGMENT_COMPONENT",
+                "FRAGMENT_X"
+            ]),
+            [
+                ("FRAGMENT_COMPONENT".to_owned(), Some("FRAGMENT_COMPONENTS")),
+                ("FRAGMENT_X".to_owned(), None),
+                (
+                    "PHANTOM_FRAGMENT_CACHESIZE".to_owned(),
+                    Some("PHANTOM_FRAGMENT_CACHE_SIZE")
+                ),
+            ]
+        );
     }
 
     #[test]

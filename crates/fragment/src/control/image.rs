@@ -12,7 +12,14 @@ use super::{ControlError, Wishes};
 /// Its path in the image.
 pub const PATH: &str = "/.fragment.yaml";
 
-const KEYS: &str = "compose, components, exclude, require, min_grade or lock";
+const KEYS: [&str; 6] = [
+    "compose",
+    "components",
+    "exclude",
+    "require",
+    "min_grade",
+    "lock",
+];
 
 /// The wishes of the image in `root`; `None` when it says nothing.
 ///
@@ -40,14 +47,17 @@ pub fn wishes(root: &Root) -> Result<Option<Wishes>, ControlError> {
 /// [`DocumentError`] that names key, value and line.
 pub fn parse(bytes: &[u8]) -> Result<Wishes, DocumentError> {
     let document = Document::parse(PATH, bytes)?;
-    let mut wishes = Wishes::default();
+    let (mut wishes, mut mistakes) = (Wishes::default(), Vec::new());
     for entry in &document.entries {
         if entry.key == "lock" {
             if entry.value.content != Content::Null {
                 wishes.lock = Some(lock(&document, entry)?);
             }
-        } else if !document.wish(&mut wishes, entry)? {
-            return Err(document.unknown(entry, KEYS));
+        } else if !document.wish(&mut wishes, entry, &mut mistakes) {
+            return Err(document.unknown(entry, "", &KEYS, &[]));
+        }
+        if !mistakes.is_empty() {
+            return Err(mistakes.remove(0));
         }
     }
     Ok(wishes)

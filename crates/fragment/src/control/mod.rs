@@ -8,16 +8,24 @@
 //! | variables of the runtime's own process | [`environment`] |
 //! | `fragment.yaml` of the user, then of the node | [`configuration`] |
 //!
+//! Settings that say nothing about composition are in the same files, in variables and options of their own: [`schema`].
+//!
 //! How they are put together is [`merge`]'s to say; docs/control.md tells it to users.
 
 pub mod annotation;
+mod components;
 pub mod configuration;
 pub mod document;
+pub mod effective;
 pub mod environment;
 mod error;
+pub mod expectation;
 pub mod image;
 mod merge;
+mod nearest;
+mod origin;
 mod place;
+pub mod schema;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -29,6 +37,8 @@ use fragment_types::{Capability, ComponentName, Grade, Lock};
 
 pub use error::ControlError;
 pub use merge::merge;
+pub use nearest::nearest;
+pub use origin::Origin;
 pub use place::{Place, Said};
 
 use crate::settings::Settings;

@@ -1,5 +1,6 @@
 //! Where something was asked for, for people.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{Wishes, annotation, environment, image};
@@ -26,13 +27,19 @@ pub struct Said {
     pub place: Place,
     /// What it asks for.
     pub wishes: Wishes,
+    /// Of a file: the line of each key that asks.
+    pub lines: BTreeMap<String, u64>,
 }
 
 impl Said {
     /// What `place` says.
     #[must_use]
     pub fn by(place: Place, wishes: Wishes) -> Self {
-        Self { place, wishes }
+        Self {
+            place,
+            wishes,
+            lines: BTreeMap::new(),
+        }
     }
 }
 
