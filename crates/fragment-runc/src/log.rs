@@ -16,8 +16,8 @@ use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::arguments::{Global, LogFormat, LogLevel};
-use crate::runtime::ErrorEvents;
+use crate::arguments::{Global, LogFormat};
+use crate::runtime::{self, ErrorEvents, LogLevel};
 
 static LOG: OnceLock<Log> = OnceLock::new();
 
@@ -41,11 +41,12 @@ pub(crate) fn open(global: &Global) -> anyhow::Result<()> {
         file,
         format: global.log_format,
     });
-    let level = if global.debug {
-        LevelFilter::DEBUG
-    } else {
-        level_filter(global.log_level)
+    let level = match (global.debug, global.log_level) {
+        (true, _) => LogLevel::Debug,
+        (false, Some(level)) => level,
+        (false, None) => runtime::logged(),
     };
+    let level = level_filter(level);
     let everything = level >= LevelFilter::DEBUG;
     // libcontainer reports what it merely works around as warnings; they would bury the one line that counts
     let lines = Lines

@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use anyhow::Context as _;
+use fragment::ControlError;
 pub(crate) use fragment::launch::OCI_VERSION as SPEC_VERSION;
 use fragment::launch::RuntimeOptions;
 pub(crate) use fragment::launch::oci::{Capability, LinuxResources, Process};
@@ -15,6 +17,7 @@ pub(crate) use fragment::launch::{
     ErrorEvents, ExecOptions, ProcessChanges, RestoreOptions, Runtime, SignalNumber, Status,
     SubCgroups, UserChange, adapt_process, features, respell,
 };
+pub(crate) use fragment::settings::LogLevel;
 use fragment::settings::{Settings, is_rootless};
 
 use crate::arguments::Global;
@@ -47,14 +50,25 @@ pub(crate) fn open(global: &Global) -> anyhow::Result<Runtime> {
     }))
 }
 
+/// What variables and files say, read once, and only by those who need it.
+fn settings() -> Result<&'static Settings, &'static ControlError> {
+    static SETTINGS: LazyLock<Result<Settings, ControlError>> = LazyLock::new(Settings::load);
+    SETTINGS.as_ref()
+}
+
+/// The least severe events that are logged where no flag says so. A mistake is told by the commands that compose.
+pub(crate) fn logged() -> LogLevel {
+    settings().map(Settings::logged).unwrap_or_default()
+}
+
 /// The runtime that composes.
 pub(crate) fn composing(launch: Runtime) -> anyhow::Result<fragment::Runtime> {
-    Ok(fragment::Runtime::new(launch, Settings::load()?))
+    Ok(fragment::Runtime::new(launch, settings()?.clone()))
 }
 
 /// The runtime that removes what was composed: a mistake in the configuration is no reason not to.
 pub(crate) fn removing(launch: Runtime) -> fragment::Runtime {
-    let settings = Settings::load().unwrap_or_else(|error| {
+    let settings = settings().cloned().unwrap_or_else(|error| {
         tracing::warn!("{error}");
         Settings::of_environment()
     });

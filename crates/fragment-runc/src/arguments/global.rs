@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::runtime::LogLevel;
+
 /// Flags before the command.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Global {
@@ -16,9 +18,10 @@ pub(crate) struct Global {
     /// set the log format: text or json
     #[arg(long, default_value = "text", value_parser = LogFormat::parse)]
     pub(crate) log_format: LogFormat,
-    /// set the least level that is logged: error, warning, info, debug or trace
-    #[arg(long, default_value = "warning", value_parser = LogLevel::parse)]
-    pub(crate) log_level: LogLevel,
+    /// set the least level that is logged: error, warning, info, debug or trace; without it, $PHANTOM_FRAGMENT_LOG_LEVEL or
+    /// fragment.yaml says, else it is warning
+    #[arg(long, value_parser = str::parse::<LogLevel>)]
+    pub(crate) log_level: Option<LogLevel>,
     /// root directory for storage of container state (this should be located in tmpfs)
     #[arg(long)]
     pub(crate) root: Option<PathBuf>,
@@ -49,30 +52,6 @@ impl LogFormat {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
             other => Err(format!("invalid log-format: {other}")),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum LogLevel {
-    Error,
-    #[default]
-    Warning,
-    Info,
-    Debug,
-    Trace,
-}
-
-impl LogLevel {
-    /// logrus' names, in any case.
-    fn parse(text: &str) -> Result<Self, String> {
-        match text.to_ascii_lowercase().as_str() {
-            "panic" | "fatal" | "error" => Ok(Self::Error),
-            "warn" | "warning" => Ok(Self::Warning),
-            "info" => Ok(Self::Info),
-            "debug" => Ok(Self::Debug),
-            "trace" => Ok(Self::Trace),
-            _ => Err(format!("not a valid log level: {text:?}")),
         }
     }
 }

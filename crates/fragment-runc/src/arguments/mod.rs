@@ -17,7 +17,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub(crate) use checkpoint::{CheckpointArguments, CriuArguments, RestoreArguments};
 pub(crate) use exec::ExecArguments;
-pub(crate) use global::{Global, LogFormat, LogLevel};
+pub(crate) use global::{Global, LogFormat};
 pub(crate) use information::{Format, ListArguments, PsArguments, SpecArguments};
 pub(crate) use life::{CreateArguments, DeleteArguments, KillArguments, RunArguments};
 pub(crate) use mistake::Answer;
