@@ -1,9 +1,10 @@
-//! Warnings go to stderr, one line each.
+//! Warnings, and what else is asked for, go to stderr, one line each.
 
 use std::fmt::Write as _;
 
 use anyhow::Context as _;
 use fragment::launch::ErrorEvents;
+use fragment::settings::LogLevel;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
@@ -11,16 +12,27 @@ use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Starts it.
-pub(crate) fn open() -> anyhow::Result<()> {
+/// Starts it, with events of `level` and what is more severe.
+pub(crate) fn open(level: LogLevel) -> anyhow::Result<()> {
     let events = ErrorEvents::install().context("open the memory for error events")?;
+    let everything = level >= LogLevel::Debug;
     // libcontainer warns of what it merely works around
-    let ours = filter_fn(|metadata| metadata.target().starts_with("fragment"));
+    let ours = filter_fn(move |metadata| everything || metadata.target().starts_with("fragment"));
     tracing_subscriber::registry()
         .with(events.with_filter(LevelFilter::ERROR))
-        .with(Lines.with_filter(LevelFilter::WARN).with_filter(ours))
+        .with(Lines.with_filter(filter(level)).with_filter(ours))
         .init();
     Ok(())
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warning => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
 }
 
 struct Lines;
@@ -41,8 +53,12 @@ struct Message(String);
 
 impl Visit for Message {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        if field.name() == "message" {
-            let _ = write!(self.0, "{value:?}");
+        if !self.0.is_empty() {
+            self.0.push(' ');
         }
+        let _ = match field.name() {
+            "message" => write!(self.0, "{value:?}"),
+            name => write!(self.0, "{name}={value:?}"),
+        };
     }
 }

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use fragment::Settings;
+use fragment::settings::{Assignment, LogLevel};
 
 /// Containers that hold only their program: the rest comes from shared components.
 #[derive(Debug, Parser)]
@@ -24,6 +25,15 @@ struct Arguments {
     /// Component store [default: $FRAGMENT_STORE, else /var/lib/fragment]
     #[arg(long, global = true, value_name = "DIR")]
     store: Option<std::path::PathBuf>,
+    /// Set a key of fragment.yaml (may be repeated); see `fragment config show`
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = assignment)]
+    set: Vec<Assignment>,
+    /// Least level that is logged: error, warning, info, debug or trace [default: $PHANTOM_FRAGMENT_LOG_LEVEL, else warning]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = str::parse::<LogLevel>)]
+    log_level: Option<LogLevel>,
+    /// Log each step, libcontainer's included
+    #[arg(long, global = true)]
+    debug: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -42,6 +52,9 @@ enum Command {
     Sbom(commands::sbom::Arguments),
     /// Check kernel, library and engines, and tell engines of the runtime
     Doctor(commands::doctor::Arguments),
+    /// Show and check the configuration
+    #[command(subcommand)]
+    Config(commands::config::Command),
     /// Make images thin
     #[command(subcommand)]
     Image(commands::image::Command),
@@ -50,12 +63,46 @@ enum Command {
     Library(commands::library::Command),
 }
 
+/// `KEY=VALUE`.
+fn assignment(text: &str) -> Result<Assignment, String> {
+    let (key, value) = text
+        .split_once('=')
+        .ok_or("give a key and a value, as cache.size=50")?;
+    Ok(Assignment {
+        option: "--set".to_owned(),
+        key: key.to_owned(),
+        value: value.into(),
+    })
+}
+
+impl Arguments {
+    /// What the options set.
+    fn assignments(&self) -> Vec<Assignment> {
+        let said = |option: &str, key: &str, value: std::ffi::OsString| Assignment {
+            option: option.to_owned(),
+            key: key.to_owned(),
+            value,
+        };
+        let store = self.store.as_ref();
+        let store = store.map(|store| said("--store", "store", store.into()));
+        let level = self.log_level;
+        let level = level.map(|level| said("--log-level", "log_level", level.to_string().into()));
+        // a level on the command line is stronger than a `debug` elsewhere
+        let debug = match (self.debug, self.log_level) {
+            (true, _) => Some(said("--debug", "debug", "true".into())),
+            (false, Some(_)) => Some(said("--log-level", "debug", "false".into())),
+            (false, None) => None,
+        };
+        let all = self.set.iter().cloned();
+        all.chain(store).chain(level).chain(debug).collect()
+    }
+}
+
 fn main() -> ExitCode {
     // `library build` runs containers too, each in a process of its own that is called with `run`
     let enters = std::env::args_os().any(|argument| argument == "run");
-    let begun = fragment::launch::begin(enters).map_err(anyhow::Error::from);
-    if let Err(error) = begun.and_then(|()| log::open()) {
-        eprintln!("fragment: {error:#}");
+    if let Err(error) = fragment::launch::begin(enters) {
+        eprintln!("fragment: {:#}", anyhow::Error::from(error));
         return ExitCode::FAILURE;
     }
     let arguments = Arguments::parse();
@@ -66,16 +113,20 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    // a mistake in the configuration is a finding of it
-    if let Command::Doctor(doctor) = &arguments.command {
-        return commands::doctor::run(arguments.store, doctor);
+    let options = arguments.assignments();
+    let (settings, mistakes) = Settings::examine(None, &options);
+    log::open(settings.logged())?;
+    match &arguments.command {
+        // a mistake in the configuration is a finding of these
+        Command::Doctor(doctor) => return commands::doctor::run(arguments.store, doctor),
+        Command::Config(command) => return commands::config::run(&options, command),
+        _ => {}
     }
-    let mut settings = Settings::load()?;
-    if let Some(store) = arguments.store {
-        settings.store = store;
+    if let Some(mistake) = mistakes.into_iter().next() {
+        return Err(mistake.into());
     }
     match arguments.command {
-        Command::Doctor(_) => unreachable!("done above"),
+        Command::Doctor(_) | Command::Config(_) => unreachable!("done above"),
         Command::Run(arguments) => commands::run::run(&settings, arguments),
         Command::Plan(arguments) => commands::plan::run(&settings, &arguments),
         Command::Explain(arguments) => commands::explain::run(&settings, &arguments),

@@ -5,6 +5,7 @@ pub(crate) mod explain;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use fragment::control::effective::Effective;
 use fragment::inspect::Inspection;
 use fragment::plan::{EntryKind, Form, Layer, PartKind, Reason};
 use fragment::store::VerifyReport;
@@ -35,6 +36,40 @@ pub(crate) fn findings(findings: &[Finding]) -> String {
         count(Level::Problem),
         count(Level::Warning)
     );
+    text
+}
+
+/// Settings and where each was said.
+pub(crate) fn settings(all: &[Effective]) -> String {
+    let widest = |of: &dyn Fn(&Effective) -> usize, least: usize, most: usize| {
+        let widths = all.iter().map(|one| of(one).min(most));
+        widths.max().unwrap_or_default().max(least)
+    };
+    let key = widest(&|one| one.key.len(), 3, 48);
+    let value = widest(&|one| one.text.len(), 5, 40);
+    let mut text = String::new();
+    let _ = writeln!(text, "{:key$}  {:value$}  FROM", "KEY", "VALUE");
+    for one in all {
+        let shown = if one.text.is_empty() { "-" } else { &one.text };
+        let _ = writeln!(text, "{:key$}  {shown:value$}  {}", one.key, one.from);
+    }
+    text
+}
+
+/// What is wrong with a configuration.
+pub(crate) fn configuration(problems: &[String], notes: &[String]) -> String {
+    let mut text = String::new();
+    for problem in problems {
+        let _ = writeln!(text, "{problem}");
+    }
+    for note in notes {
+        let _ = writeln!(text, "note: {note}");
+    }
+    let _ = match problems.len() {
+        0 => writeln!(text, "nothing is wrong"),
+        1 => writeln!(text, "1 problem"),
+        many => writeln!(text, "{many} problems"),
+    };
     text
 }
 

@@ -5,6 +5,7 @@
 mod add;
 mod base;
 mod cache;
+mod configuration;
 mod control;
 mod engine_overlay;
 mod explain;

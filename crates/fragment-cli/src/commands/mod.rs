@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod added;
+pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod image;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use fragment::observe::Request;
+use fragment::settings::quantity;
 use fragment::task::{Network, Priority};
 use fragment::{Settings, Task, Wishes, runner};
 
@@ -21,7 +22,7 @@ pub(crate) struct Arguments {
     /// Working directory, made if nobody provides it
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<String>,
-    /// Kill the command after this time and exit with 124: seconds, or a number with s, m or h
+    /// Kill the command after this time and exit with 124: seconds, or a number with ms, s, m, h or d
     #[arg(short, long, value_name = "TIME", value_parser = time)]
     timeout: Option<Duration>,
     /// Share of a busy machine: low, normal, high or critical
@@ -55,16 +56,7 @@ fn parse<T: std::str::FromStr<Err = fragment::task::TaskError>>(
 }
 
 fn time(text: &str) -> Result<Duration, String> {
-    let (number, unit) = match text.char_indices().last() {
-        Some((end, 's')) => (&text[..end], 1.0),
-        Some((end, 'm')) => (&text[..end], 60.0),
-        Some((end, 'h')) => (&text[..end], 3600.0),
-        _ => (text, 1.0),
-    };
-    number
-        .parse::<f64>()
-        .ok()
-        .and_then(|number| Duration::try_from_secs_f64(number * unit).ok())
+    quantity::time(text)
         .filter(|time| !time.is_zero())
         .ok_or_else(|| "give a time such as 30, 1.5s, 10m or 2h".to_owned())
 }
@@ -180,7 +172,7 @@ mod tests {
         for (text, seconds) in [("30", 30.0), ("1.5s", 1.5), ("10m", 600.0), ("2h", 7200.0)] {
             assert_eq!(time(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
         }
-        for text in ["", "s", "soon", "-1", "0", "nan", "inf", "1d", "1e400"] {
+        for text in ["", "s", "soon", "-1", "0", "nan", "inf", "1e400"] {
             assert!(time(text).is_err(), "{text}");
         }
     }

@@ -32,8 +32,7 @@ pub(super) fn examine(machine: &Machine) -> (Settings, Vec<Finding>) {
             if let Some(source) = std::error::Error::source(&error) {
                 text = format!("{text}: {source}");
             }
-            let remedy =
-                "correct it: nothing is created until then (docs/control.md lists keys and values)";
+            let remedy = "correct it: nothing is created until then (`fragment config check` tells every mistake, docs/configuration.md lists keys and values)";
             (super::fallback(), Finding::problem(SUBJECT, text, remedy))
         }
     };
@@ -42,22 +41,13 @@ pub(super) fn examine(machine: &Machine) -> (Settings, Vec<Finding>) {
 
 /// Variables that look like ours and are not: nobody else tells of a slip in a name.
 fn unknown(names: impl Iterator<Item = String>) -> Option<Finding> {
-    let known = environment::WISHES
-        .map(|(variable, _)| variable)
-        .into_iter()
-        .chain([environment::STORE, environment::STATE, environment::CONFIG])
-        // of the batteries that drive the built binaries
-        .chain(["FRAGMENT_RUNC", "FRAGMENT_TEST_ID"]);
-    let known: Vec<_> = known.collect();
-    let mut strange: Vec<_> = names
-        .filter(|name| name.starts_with("FRAGMENT_") && !known.contains(&name.as_str()))
-        .collect();
-    strange.sort();
-    (!strange.is_empty()).then(|| {
+    let strange = environment::strange(names);
+    let names: Vec<&str> = strange.iter().map(|(name, _)| name.as_str()).collect();
+    (!names.is_empty()).then(|| {
         Finding::warning(
             SUBJECT,
-            format!("nobody reads {}", strange.join(", ")),
-            "unset it, or give it the name it should have (docs/control.md lists them)",
+            format!("nobody reads {}", names.join(", ")),
+            "unset it, or give it the name it should have (docs/configuration.md lists them)",
         )
     })
 }
