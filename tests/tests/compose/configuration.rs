@@ -292,3 +292,19 @@ fn variables_and_the_file_say_how_much_is_logged() {
     assert!(!logs_steps(&scene, &flag, file));
     assert!(logs_steps(&scene, &["--debug"], weaker));
 }
+
+#[test]
+fn the_command_for_people_logs_as_much_too() {
+    let state = tempfile::tempdir().expect("a directory");
+    let steps = |flags: &[&str], value: &str| {
+        let call = fragment::call(flags).args(["run", "--", "echo", "hi"]);
+        let call = call.env("FRAGMENT_STATE", state.path());
+        let output = call.env("PHANTOM_FRAGMENT_DEBUG", value).output();
+        output.ok().stdout("hi\n");
+        output.stderr.contains("fragment: debug: ")
+    };
+    assert!(!steps(&[], "off"));
+    assert!(steps(&[], "on"));
+    assert!(steps(&["--debug"], "off"));
+    assert!(!steps(&["--log-level", "info"], "on"));
+}

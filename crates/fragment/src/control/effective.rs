@@ -229,7 +229,7 @@ mod tests {
             "performance.max_concurrent_loads=10 default",
             "performance.load_timeout=30s default",
             "memory.soft_limit=none default",
-            "retention=none default",
+            "retention=300s default",
             "compose=auto default",
             "components= default",
         ] {

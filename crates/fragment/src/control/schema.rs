@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::{ControlError, environment};
 use crate::settings::level::{LEVELS, LogLevel};
+use crate::settings::life::RETENTION;
 use crate::settings::quantity::{self, SIZE, TIME};
 use crate::settings::{Settings, level};
 
@@ -199,7 +200,7 @@ impl Key {
             Field::Size(field) => {
                 *field(settings) = quantity::size(text).ok_or_else(|| refused(SIZE))?;
             }
-            Field::Limit(_) | Field::Retention(_) if is_none => self.unset(settings),
+            Field::Limit(field) if is_none => *field(settings) = None,
             Field::Limit(field) => {
                 let size = quantity::size(text);
                 let expected = || refused(&format!("{SIZE}, or none"));
@@ -211,8 +212,7 @@ impl Key {
                 *field(settings) = time.ok_or_else(expected)?;
             }
             Field::Retention(field) => {
-                let expected = || refused(&format!("{TIME}, or none"));
-                *field(settings) = Some(quantity::time(text).ok_or_else(expected)?);
+                *field(settings) = Some(quantity::time(text).ok_or_else(|| refused(TIME))?);
             }
             Field::Truth(field) => {
                 *field(settings) = truth(text).ok_or_else(|| refused(TRUTH))?;
@@ -238,15 +238,6 @@ impl Key {
         }
     }
 
-    /// Takes back what weaker places say.
-    fn unset(&self, settings: &mut Settings) {
-        match self.field {
-            Field::Limit(field) => *field(settings) = None,
-            Field::Retention(field) => *field(settings) = None,
-            _ => {}
-        }
-    }
-
     /// Its value for people, and as a file would have it: sizes in bytes, times as texts.
     pub(super) fn shown(&self, settings: &mut Settings) -> (String, Value) {
         let said = |text: String| (text.clone(), Value::from(text));
@@ -268,10 +259,9 @@ impl Key {
                 None => said("none".to_owned()),
             },
             Field::Time(field) => said(quantity::time_text(*field(settings))),
-            Field::Retention(field) => match *field(settings) {
-                Some(time) => said(quantity::time_text(time)),
-                None => said("none".to_owned()),
-            },
+            Field::Retention(field) => {
+                said(quantity::time_text(field(settings).unwrap_or(RETENTION)))
+            }
             Field::Truth(field) => (field(settings).to_string(), json!(*field(settings))),
             Field::Level(field) => said(field(settings).to_string()),
             Field::Components(field) => {

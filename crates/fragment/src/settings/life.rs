@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use fragment_types::{Capability, ComponentName};
 
+/// How long a component stays loaded after its last user where nobody says.
+pub const RETENTION: Duration = Duration::from_secs(300);
+
 /// How components and decisions live on this node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Life {
@@ -18,7 +21,8 @@ pub struct Life {
     pub memory: MemoryLimits,
     /// Disk space that the library may take.
     pub disk: DiskLimits,
-    /// How long a component stays loaded after its last user; None: as its manifest says. Ask [`Life::retention_of`].
+    /// How long every component stays loaded after its last user; None: as its manifest says, and [`RETENTION`] of one that is
+    /// silent. Ask [`Life::retention_of`].
     pub retention: Option<Duration>,
     /// What is loaded before anybody asks. Ask [`Life::preloaded`] for the components.
     pub preload: Preload,
