@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use fragment_sys::lock::LockMode;
+use fragment_types::plan::Layer;
 use fragment_types::{ComponentName, Digest};
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +54,16 @@ pub struct LeasedComponent {
     pub digest: Digest,
     /// Name of the tree in use.
     pub diff_id: Digest,
+}
+
+impl From<&Layer> for LeasedComponent {
+    fn from(layer: &Layer) -> Self {
+        Self {
+            name: layer.name.clone(),
+            digest: layer.digest,
+            diff_id: layer.diff_id,
+        }
+    }
 }
 
 /// One container's claim on components. It lasts until it is released or swept; dropping this value does nothing.

@@ -74,6 +74,12 @@ impl Key {
         Self(Digest::of(format!("{all:?}").as_bytes()).to_string())
     }
 
+    /// The same of a task without any rootfs: its decisions are no bundle's.
+    pub(crate) fn of_task(task: &Task, policy: &Policy, generation: Digest) -> Self {
+        let own = Self::new(task, policy, generation);
+        Self(Digest::of(format!("no rootfs, {}", own.0).as_bytes()).to_string())
+    }
+
     fn file(&self) -> &str {
         self.0.rsplit(':').next().unwrap_or(&self.0)
     }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`control`] | what is asked of a composition, and by whom |
 //! | [`kernel`] | what the kernel can do |
+//! | [`manager`] | the library of a node as one value, for programs that embed it |
 //! | [`life`] | components on this node: loaded, used, in memory |
 //! | [`library`] | the component library of this node |
 //! | [`observe`] | what a run opens and misses, told |
@@ -23,6 +24,7 @@ pub mod inspect;
 pub mod kernel;
 pub mod library;
 pub mod life;
+pub mod manager;
 mod mounts;
 pub mod observe;
 pub mod own_files;
@@ -43,6 +45,7 @@ pub use fragment_types::{
     manifest, plan,
 };
 pub use library::Library;
+pub use manager::{ComposedFragment, Manager, ManagerError};
 pub use planner::{PlanError, PlanErrorKind};
 pub use runtime::{Runtime, RuntimeError};
 pub use settings::Settings;

@@ -197,22 +197,49 @@ pub fn task(
     task: &Task,
     flags: Wishes,
 ) -> Result<Planned, PlanError> {
+    Ok(task_kept(settings, library, task, flags, None)?.0)
+}
+
+/// The same with decisions that `cache` holds; whether it was one.
+pub(crate) fn task_kept(
+    settings: &Settings,
+    library: &Library,
+    task: &Task,
+    flags: Wishes,
+    cache: Option<&PlanCache>,
+) -> Result<(Planned, bool), PlanError> {
     let said = control::said_of_task(settings, flags);
     let policy = control::policy(settings, &said);
     let (root, task) = (Root::empty(), task.subject());
-    let analysis = analysed(&root, &task, library, &policy)?;
-    let decision = choose(library, &root, &task, analysis, policy.clone())?;
+    // nothing is in the rootfs, so that nothing there can change
+    let key = cache::Key::of_task(&task, &policy, library.generation());
+    let kept = cache.and_then(|cache| cache.read(&key, &root, settings.life.cache));
+    let is_kept = kept.is_some();
+    let decision = match kept {
+        Some(kept) => Decision::kept(kept, policy.min_grade),
+        None => {
+            let analysis = analysed(&root, &task, library, &policy)?;
+            let found = analysis.requirements.clone();
+            let decision = choose(library, &root, &task, analysis, policy.clone())?;
+            if let Some(cache) = cache {
+                let kept = decision.keep(found.clone(), found, Witnesses::default());
+                cache.write(&key, &kept, settings.life.cache);
+            }
+            decision
+        }
+    };
     let form = if decision.layers.is_empty() {
         Form::Plain
     } else {
         Form::Upper
     };
-    Ok(Planned {
+    let planned = Planned {
         plan: decision.into_plan(library, form, Vec::new()),
         policy,
         said,
         rootfs: None,
-    })
+    };
+    Ok((planned, is_kept))
 }
 
 /// Plans a loaded bundle, with what launch needs to carry the plan out. A decision that `cache` holds is not made again.

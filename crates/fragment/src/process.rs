@@ -11,6 +11,13 @@ pub(crate) fn this() -> Option<HolderProcess> {
     Some(HolderProcess { pid, start_time })
 }
 
+/// A name that tells whose something is: this process, by number and start time, so that a reused number is told apart.
+pub(crate) fn name(of: &str) -> String {
+    let (pid, start_time) =
+        this().map_or((std::process::id(), 0), |this| (this.pid, this.start_time));
+    format!("{of}-{pid}-{start_time}")
+}
+
 /// Whether the process still exists.
 pub(crate) fn is_alive(process: HolderProcess) -> bool {
     start_time(process.pid) == Some(process.start_time)

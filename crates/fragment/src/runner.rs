@@ -95,7 +95,7 @@ fn run_with(
     });
     let runtime = Runtime::new(launch, settings.clone());
     sweep(&runtime, &tasks);
-    let directory = TaskDirectory::make(&tasks, &name())?;
+    let directory = TaskDirectory::make(&tasks, &process::name("task"))?;
     fs::write(
         directory.path.join("config.json"),
         task.config().to_string(),
@@ -105,13 +105,6 @@ fn run_with(
     let mut options = CreateOptions::new(directory.id.clone());
     options.time_limit = task.time_limit();
     Ok(runtime.run_observed(&bundle, &options, flags, request)?)
-}
-
-/// A task's name tells whose it is: the process that runs it, and its start time, so that a reused number is told apart.
-fn name() -> String {
-    let (pid, start_time) =
-        process::this().map_or((std::process::id(), 0), |this| (this.pid, this.start_time));
-    format!("task-{pid}-{start_time}")
 }
 
 fn is_abandoned(name: &str) -> bool {
@@ -203,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_name_is_abandoned_when_its_process_is_gone() {
-        assert!(!is_abandoned(&name()));
+        assert!(!is_abandoned(&process::name("task")));
         let pid = std::process::id();
         assert!(
             is_abandoned(&format!("task-{pid}-1")),

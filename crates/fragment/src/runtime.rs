@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use fragment_compose::{Composition, GeneratedError, KernelVersion};
 use fragment_launch::{Bundle, ContainerId, CreateOptions, LaunchError};
-use fragment_store::{Holder, LeasedComponent, LoadOptions, Store, StoreError};
+use fragment_store::{Holder, LeasedComponent, Store, StoreError};
 use fragment_types::plan::Generated;
 use fragment_types::{Digest, Plan};
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache::PlanCache;
 use crate::control::{self, Wishes};
 use crate::library::Library;
+use crate::manager;
 use crate::observe::{self, ObserveError, Observer, Request};
 use crate::planner::{self, PlanError, PlanErrorKind};
 use crate::process;
@@ -215,7 +216,7 @@ impl Runtime {
         let digest = generated.as_ref().map(|made| made.digest);
         let components = leased(&plan);
         store.lease(&key, holder, &components, digest)?;
-        let ready = store.ready(&components, &LoadOptions::default());
+        let ready = store.ready(&components, &manager::load_options(&self.settings.life));
         let placed = ready.map_err(RuntimeError::from).and_then(|_| {
             generated
                 .map(|generated| place(store, &generated))
@@ -322,12 +323,5 @@ fn place(store: &Store, generated: &Generated) -> Result<PathBuf, RuntimeError> 
 }
 
 fn leased(plan: &Plan) -> Vec<LeasedComponent> {
-    plan.layers
-        .iter()
-        .map(|layer| LeasedComponent {
-            name: layer.name.clone(),
-            digest: layer.digest,
-            diff_id: layer.diff_id,
-        })
-        .collect()
+    plan.layers.iter().map(Into::into).collect()
 }

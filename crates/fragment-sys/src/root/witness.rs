@@ -138,7 +138,7 @@ impl Recorder {
 }
 
 /// What was looked at in a root.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Witnesses(Vec<(String, Way, Seen)>);
 
 impl Witnesses {

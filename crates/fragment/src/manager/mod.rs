@@ -1,0 +1,336 @@
+//! The library of a node as one value, for programs that embed it: tasks in, composed fragments out.
+//!
+//! ```no_run
+//! use fragment::{Manager, Settings, Task};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let manager = Manager::open(Settings::load()?)?;
+//! let task = Task::new(["curl", "https://example.org/"])?;
+//! let fragment = manager.process_task(&task)?;
+//! println!("{} of {} components", fragment.id(), fragment.components().len());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`ComposedFragment`] holds a lease: as long as it lives nothing of it can be unloaded, by whatever process, and all of it is
+//! unpacked. Dropped, or with its process, the lease ends.
+
+mod add;
+mod composed;
+mod error;
+mod metrics;
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use fragment_store::{
+    Holder, LeasedComponent, Limits, Load, LoadOptions, MemoryLimits, Store, StoreError,
+};
+use fragment_types::{ComponentName, ComponentSummary, Manifest};
+use serde::Serialize;
+
+use crate::cache::PlanCache;
+use crate::control::Wishes;
+use crate::library::Library;
+use crate::life::{self, Collected, Status};
+use crate::planner;
+use crate::process;
+use crate::settings::{Life, Settings};
+use crate::task::Task;
+
+pub use composed::ComposedFragment;
+pub use error::ManagerError;
+use metrics::Counters;
+pub use metrics::PerformanceMetrics;
+
+/// Bytes of components in memory above which a warning is given.
+pub const MEMORY_WARNING: u64 = 100_000_000;
+/// Time to make a fragment above which a warning is given.
+pub const SLOW_WARNING: Duration = Duration::from_millis(500);
+
+/// The library of a node, opened.
+#[derive(Debug)]
+pub struct Manager {
+    settings: Settings,
+    store: Store,
+    cache: Option<PlanCache>,
+    counters: Counters,
+    /// Numbers the leases of this value.
+    next: AtomicU64,
+}
+
+/// What a node has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SystemInfo {
+    /// Version of fragment-runc.
+    pub version: semver::Version,
+    /// The store's directory.
+    pub store: std::path::PathBuf,
+    /// Components in the library.
+    pub components: usize,
+    /// Components that are loaded.
+    pub loaded: usize,
+    /// Components that leases name.
+    pub in_use: usize,
+    /// Bytes of all layers.
+    pub stored: u64,
+    /// Bytes of the files of loaded components.
+    pub unpacked: u64,
+    /// Bytes of those that are in the page cache.
+    pub in_memory: u64,
+    /// Leases: containers, and fragments that programs hold.
+    pub leases: usize,
+}
+
+/// A component with everything that is known of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ComponentInfo {
+    /// What it is made of.
+    pub manifest: Manifest,
+    /// What of it is on this node.
+    pub status: Status,
+}
+
+impl Manager {
+    /// Opens the library that `settings` name.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`] where there is none; when it cannot be read.
+    pub fn open(settings: Settings) -> Result<Self, ManagerError> {
+        let store = Store::open(&settings.store)?;
+        let cache = PlanCache::open(&settings.state);
+        Ok(Self {
+            settings,
+            store,
+            cache,
+            counters: Counters::default(),
+            next: AtomicU64::new(0),
+        })
+    }
+
+    /// The settings it was opened with.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Works out what `task` needs, and has it ready: every component unpacked, and kept so by a lease. A decision that was made for the
+    /// same task before, by any process, is used again.
+    ///
+    /// # Errors
+    /// [`ManagerError::Plan`] when the task cannot run, [`ManagerError::Store`] when a component cannot be loaded; nothing is held then.
+    pub fn process_task(&self, task: &Task) -> Result<ComposedFragment, ManagerError> {
+        let started = Instant::now();
+        self.counters.task();
+        let composed = self
+            .compose(task, started)
+            .inspect_err(|_| self.counters.failure())?;
+        self.counters.fragment(&composed);
+        if composed.time() > SLOW_WARNING {
+            tracing::warn!(
+                "{}: making the fragment took {} ms, more than {} ms",
+                composed.id(),
+                composed.time().as_millis(),
+                SLOW_WARNING.as_millis()
+            );
+        }
+        Ok(composed)
+    }
+
+    fn compose(&self, task: &Task, started: Instant) -> Result<ComposedFragment, ManagerError> {
+        let library = Library::open(&self.settings)?;
+        let cache = self.cache.as_ref();
+        let flags = Wishes::default();
+        let (planned, is_kept) = planner::task_kept(&self.settings, &library, task, flags, cache)?;
+        let components: Vec<LeasedComponent> = planned.plan.layers.iter().map(Into::into).collect();
+        let lease = self.lease(&components)?;
+        let loads = self.store.ready(&components, &self.load_options())?;
+        Ok(ComposedFragment::new(
+            task.clone(),
+            planned.plan,
+            loads,
+            is_kept,
+            started.elapsed(),
+            lease,
+        ))
+    }
+
+    fn lease(&self, components: &[LeasedComponent]) -> Result<composed::Held, StoreError> {
+        let this = process::this();
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{}-{number}", process::name("fragment"));
+        let holder = Holder {
+            runtime_root: self.settings.state.join("containers"),
+            id: id.clone(),
+            process: this,
+        };
+        let key = format!("{}\0{id}", self.settings.state.display());
+        self.store.lease(&key, holder, components, None)?;
+        Ok(composed::Held::new(self.store.clone(), key))
+    }
+
+    /// The same for many tasks, several at a time; results in the order of the tasks. One that fails stops none of the others.
+    pub fn process_batch(&self, tasks: &[Task]) -> Vec<Result<ComposedFragment, ManagerError>> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+        let work = || {
+            while let Some((number, task)) = {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                tasks.get(number).map(|task| (number, task))
+            } {
+                let result = self.process_task(task);
+                let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                done.push((number, result));
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..tasks.len().min(2 * cores) {
+                scope.spawn(work);
+            }
+        });
+        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        done.sort_by_key(|(number, _)| *number);
+        done.into_iter().map(|(_, result)| result).collect()
+    }
+
+    /// Every component of the library, by name.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub fn components(&self) -> Result<Vec<ComponentSummary>, ManagerError> {
+        Ok(self.store.components()?)
+    }
+
+    /// A component, by its name.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`]: ``component `x` is not in the library``.
+    pub fn component(&self, name: &ComponentName) -> Result<ComponentInfo, ManagerError> {
+        let manifest = self.store.manifest(&self.store.digest_of(name)?)?;
+        let usages = self.store.usages(&life::is_pinned)?;
+        let usage = usages.into_iter().find(|usage| usage.name == *name);
+        let usage = usage.ok_or_else(|| StoreError::Unknown {
+            component: name.clone(),
+        })?;
+        let cached = match usage.loaded {
+            true => self.store.cached_bytes(&usage.diff_id)?,
+            false => 0,
+        };
+        let status = Status { usage, cached };
+        Ok(ComponentInfo { manifest, status })
+    }
+
+    /// Unpacks components and begins to read them into memory, before a task needs them.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`]; as [`Store::load`].
+    pub fn preload(&self, names: &[ComponentName]) -> Result<Vec<Load>, ManagerError> {
+        let loads = life::preload(&self.store, names, &self.load_options())?;
+        self.counters.loads(&loads);
+        Ok(loads)
+    }
+
+    /// Preloads what the settings list; how each came to be there.
+    ///
+    /// # Errors
+    /// As [`Manager::preload`].
+    pub fn preload_configured(&self) -> Result<Vec<Load>, ManagerError> {
+        let names: Vec<_> = self.settings.life.preloaded().into_iter().collect();
+        self.preload(&names)
+    }
+
+    /// Removes the unpacked files of a component; its layer stays. Bytes of its files.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] while a container or fragment uses it.
+    pub fn unload(&self, name: &ComponentName) -> Result<u64, ManagerError> {
+        Library::sweep_leases(&self.store)?;
+        Ok(self.store.unload(name)?)
+    }
+
+    /// Ends the leases of what is gone, removes what no component has any more, and makes the limits of the settings hold.
+    ///
+    /// # Errors
+    /// When leases, manifests or trees cannot be read or removed.
+    pub fn cleanup_unused(&self) -> Result<Collected, ManagerError> {
+        Ok(life::collect(&self.store, &limits(&self.settings.life))?)
+    }
+
+    /// What this node has.
+    ///
+    /// # Errors
+    /// When catalogue, leases or trees cannot be read.
+    pub fn system_info(&self) -> Result<SystemInfo, ManagerError> {
+        let all = life::status(&self.store)?;
+        let sum = |of: &dyn Fn(&Status) -> u64| all.iter().map(of).sum();
+        let count = |of: &dyn Fn(&Status) -> bool| all.iter().filter(|one| of(one)).count();
+        let in_memory = sum(&|one| one.cached);
+        if in_memory > MEMORY_WARNING {
+            tracing::warn!(
+                "components take {in_memory} bytes of memory, more than {MEMORY_WARNING}"
+            );
+        }
+        Ok(SystemInfo {
+            version: crate::version(),
+            store: self.store.root().to_owned(),
+            components: all.len(),
+            loaded: count(&|one| one.usage.loaded),
+            in_use: count(&|one| one.usage.users > 0),
+            stored: sum(&|one| one.usage.stored),
+            unpacked: sum(&|one| one.usage.plain),
+            in_memory,
+            leases: self.store.leases()?.len(),
+        })
+    }
+
+    /// What this value has done so far.
+    ///
+    /// # Errors
+    /// As [`Manager::system_info`].
+    pub fn performance_metrics(&self) -> Result<PerformanceMetrics, ManagerError> {
+        Ok(self.counters.metrics(self.system_info()?.in_memory))
+    }
+
+    /// Makes the limits hold and ends. Fragments that are still held stay whole until they are dropped.
+    ///
+    /// # Errors
+    /// As [`Manager::cleanup_unused`].
+    pub fn shutdown(self) -> Result<(), ManagerError> {
+        self.cleanup_unused().map(drop)
+    }
+
+    fn load_options(&self) -> LoadOptions<'static> {
+        load_options(&self.settings.life)
+    }
+}
+
+/// How the settings bound loads.
+pub(crate) fn load_options(life: &Life) -> LoadOptions<'static> {
+    LoadOptions {
+        concurrent: life.loads.concurrent,
+        timeout: life.loads.timeout,
+        sources: &[],
+    }
+}
+
+/// What the settings allow components.
+#[must_use]
+pub fn limits(life: &Life) -> Limits {
+    let retention_of = life.components.iter().filter_map(|(name, declared)| {
+        declared
+            .retention
+            .map(|retention| (name.clone(), retention))
+    });
+    let soft = life.memory.soft_limit;
+    Limits {
+        retention: life.retention.unwrap_or(Limits::default().retention),
+        retention_of: retention_of.collect(),
+        memory: soft.map(|soft| MemoryLimits {
+            soft,
+            target: life.memory.target.unwrap_or(soft),
+        }),
+        disk: life.disk.limit,
+        disk_free: Some(life.disk.min_free),
+    }
+}
