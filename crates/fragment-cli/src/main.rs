@@ -42,6 +42,8 @@ struct Arguments {
 enum Command {
     /// Run a command that need not exist anywhere but in the library
     Run(commands::run::Arguments),
+    /// Make the fragments of many tasks, and run them: one JSON document a line
+    Batch(commands::batch::Arguments),
     /// Print what would be composed, changing nothing
     Plan(commands::plan::Arguments),
     /// Print why each component would be there
@@ -50,6 +52,8 @@ enum Command {
     Inspect(commands::inspect::Arguments),
     /// Print what is in a plan or container: a software bill of materials (SPDX, CycloneDX)
     Sbom(commands::sbom::Arguments),
+    /// Print what this node has
+    System(commands::system::Arguments),
     /// Check kernel, library and engines, and tell engines of the runtime
     Doctor(commands::doctor::Arguments),
     /// Show and check the configuration
@@ -128,6 +132,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Doctor(_) | Command::Config(_) => unreachable!("done above"),
         Command::Run(arguments) => commands::run::run(&settings, arguments),
+        Command::Batch(arguments) => commands::batch::run(&settings, &arguments),
+        Command::System(arguments) => commands::system::run(&settings, &arguments),
         Command::Plan(arguments) => commands::plan::run(&settings, &arguments),
         Command::Explain(arguments) => commands::explain::run(&settings, &arguments),
         Command::Inspect(arguments) => commands::inspect::run(&settings, &arguments),

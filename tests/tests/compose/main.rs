@@ -14,6 +14,7 @@ mod inspect;
 mod java;
 mod languages;
 mod life;
+mod manager;
 mod media;
 mod observe;
 mod plans;

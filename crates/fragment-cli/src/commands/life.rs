@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use fragment::life::{self, Status};
-use fragment::store::{LayoutSource, Limits, Load, LoadOptions, Source, Store};
+use fragment::store::{LayoutSource, Load, LoadOptions, Source, Store};
 use fragment::{ComponentName, Settings};
 
 use crate::render;
@@ -52,7 +52,7 @@ pub(crate) fn load(settings: &Settings, arguments: &Loading) -> anyhow::Result<E
     let sources = sources(&arguments.from)?;
     let options = LoadOptions {
         sources: &references(&sources),
-        ..LoadOptions::default()
+        ..fragment::manager::load_options(&settings.life)
     };
     let loads = life::preload(&store, &arguments.names, &options)?;
     if arguments.json {
@@ -147,20 +147,30 @@ fn table(all: &[Status]) -> String {
 /// Removes what nobody needs any more.
 pub(crate) fn gc(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
     let store = Store::open(&settings.store)?;
-    let collected = life::collect(&store, &Limits::default())?;
+    let collected = life::collect(&store, &fragment::manager::limits(&settings.life))?;
     if json {
         println!("{}", serde_json::to_string_pretty(&collected)?);
         return Ok(ExitCode::SUCCESS);
     }
     let (removed, tidied) = (&collected.removed, &collected.tidied);
     println!(
-        "{} leases of containers that are gone; {} layers ({}) and {} trees of components that left the library; {} evicted from memory",
+        "{} leases of containers that are gone; {} layers ({}) and {} trees of components that left the library; {} unloaded ({}); {} evicted from memory",
         collected.leases,
         removed.blobs.len(),
         render::bytes(removed.blob_bytes),
         removed.trees.len(),
+        tidied.unloaded.len(),
+        render::bytes(tidied.unloaded_bytes),
         render::bytes(tidied.evicted_bytes)
     );
+    for (what, over) in [("memory", tidied.memory_over), ("disk", tidied.disk_over)] {
+        if over > 0 {
+            eprintln!(
+                "fragment: {} more {what} than its limit is in use: components of running containers stay",
+                render::bytes(over)
+            );
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod added;
+pub(crate) mod batch;
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod explain;
@@ -11,6 +12,7 @@ pub(crate) mod life;
 pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod sbom;
+pub(crate) mod system;
 
 use std::process::ExitCode;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use fragment::observe::Request;
 use fragment::settings::quantity;
-use fragment::task::{Network, Priority};
+use fragment::task::{Network, Priority, TaskLimits};
 use fragment::{Settings, Task, Wishes, runner};
 
 use super::added::{self, Place};
@@ -37,6 +37,15 @@ pub(crate) struct Arguments {
     /// Write what was observed to this file as JSON, and the proposal beside it
     #[arg(long, value_name = "FILE")]
     observe_json: Option<PathBuf>,
+    /// Most memory that it may take, as 64MB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    memory: Option<u64>,
+    /// Most processes and threads that it may have
+    #[arg(long, value_name = "N")]
+    processes: Option<u32>,
+    /// Most processors that it may take, as 0.5 or 2
+    #[arg(long, value_name = "NUMBER")]
+    cpus: Option<f64>,
     #[command(flatten)]
     choice: Choice,
     /// Add the package that has the command to the library first, where no component has it
@@ -61,6 +70,38 @@ fn time(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "give a time such as 30, 1.5s, 10m or 2h".to_owned())
 }
 
+fn size(text: &str) -> Result<u64, String> {
+    quantity::size(text).ok_or_else(|| format!("give {}", quantity::SIZE))
+}
+
+/// The command line that runs `task`.
+pub(crate) fn words(task: &Task) -> Vec<String> {
+    let mut words = vec!["run".to_owned()];
+    let mut option = |name: &str, value: String| words.extend([format!("--{name}"), value]);
+    for variable in task.variables() {
+        option("env", variable.clone());
+    }
+    option("workdir", task.directory().to_owned());
+    option("priority", task.importance().to_string());
+    option("network", task.sees().to_string());
+    if let Some(time) = task.time_limit() {
+        option("timeout", format!("{}s", time.as_secs_f64()));
+    }
+    let limits = task.limited_to();
+    if let Some(memory) = limits.memory {
+        option("memory", memory.to_string());
+    }
+    if let Some(processes) = limits.processes {
+        option("processes", processes.to_string());
+    }
+    if let Some(cpus) = limits.cpus {
+        option("cpus", cpus.to_string());
+    }
+    words.push("--".to_owned());
+    words.extend(task.argv().iter().cloned());
+    words
+}
+
 /// Runs the command and exits as it does.
 pub(crate) fn run(settings: &Settings, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let (command, add) = (arguments.command[0].clone(), arguments.add);
@@ -72,6 +113,11 @@ pub(crate) fn run(settings: &Settings, arguments: Arguments) -> anyhow::Result<E
     for variable in arguments.env {
         task = task.env(variable)?;
     }
+    task = task.limits(TaskLimits {
+        memory: arguments.memory,
+        processes: arguments.processes,
+        cpus: arguments.cpus,
+    })?;
     if let Some(workdir) = arguments.workdir {
         task = task.workdir(workdir)?;
     }

@@ -39,7 +39,7 @@ use crate::process;
 use crate::settings::{Life, Settings};
 use crate::task::Task;
 
-pub use composed::ComposedFragment;
+pub use composed::{ComposedFragment, Summary};
 pub use error::ManagerError;
 use metrics::Counters;
 pub use metrics::PerformanceMetrics;
@@ -306,7 +306,8 @@ impl Manager {
 }
 
 /// How the settings bound loads.
-pub(crate) fn load_options(life: &Life) -> LoadOptions<'static> {
+#[must_use]
+pub fn load_options(life: &Life) -> LoadOptions<'static> {
     LoadOptions {
         concurrent: life.loads.concurrent,
         timeout: life.loads.timeout,

@@ -1,5 +1,8 @@
 //! A command to run that need not exist anywhere but in the library.
 
+mod document;
+
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -25,8 +28,11 @@ pub const LINUX_CAPABILITIES: [&str; 12] = [
     "CAP_SYS_CHROOT",
 ];
 
+/// Microseconds of which a share is given (sched-bwc, the kernel's default).
+const CPU_PERIOD: u64 = 100_000;
+
 /// A command with its circumstances. It becomes a bundle whose rootfs is empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Task {
     /// Command and arguments; never empty.
     argv: Vec<String>,
@@ -35,19 +41,31 @@ pub struct Task {
     timeout: Option<Duration>,
     priority: Priority,
     network: Network,
+    limits: TaskLimits,
+}
+
+/// What a task may take at most; nothing said is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct TaskLimits {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Processes and threads.
+    pub processes: Option<u32>,
+    /// Processors, as 0.5 or 2.
+    pub cpus: Option<f64>,
 }
 
 /// How much of a busy machine a task gets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Priority {
-    /// A quarter of the normal CPU weight, nice 10.
+    /// A quarter of the normal CPU weight, nice 10, I/O best effort 7.
     Low,
-    /// The default weight (1024 CPU shares), nice 0.
+    /// The default weight (1024 CPU shares), nice 0, the I/O priority that nice gives.
     #[default]
     Normal,
-    /// Four times the normal weight, nice -5.
+    /// Four times the normal weight, nice -5, I/O best effort 2.
     High,
-    /// Sixteen times the normal weight, nice -10.
+    /// Sixteen times the normal weight, nice -10, I/O best effort 0.
     Critical,
 }
 
@@ -78,6 +96,19 @@ pub enum TaskError {
     /// A text with a NUL byte, which no system call can carry.
     #[error("{0} holds a NUL byte")]
     Nul(&'static str),
+    /// A limit that nothing could run in.
+    #[error("{what} of {value} is no limit that a task can run in: {hint}")]
+    BadLimit {
+        /// `memory`, `processes` or `cpus`.
+        what: &'static str,
+        /// As given.
+        value: String,
+        /// What would be right.
+        hint: &'static str,
+    },
+    /// A document that is not one of a task.
+    #[error("this is not a task: {0}")]
+    Document(String),
     /// A word that is none of the choices.
     #[error("`{text}` is not a {what}: use {choices}")]
     BadChoice {
@@ -110,6 +141,7 @@ impl Task {
             timeout: None,
             priority: Priority::Normal,
             network: Network::None,
+            limits: TaskLimits::default(),
         })
     }
 
@@ -165,6 +197,62 @@ impl Task {
     pub fn network(mut self, network: Network) -> Self {
         self.network = network;
         self
+    }
+
+    /// Sets what it may take at most.
+    ///
+    /// # Errors
+    /// [`TaskError::BadLimit`] for less than 64 KiB of memory, no process, and processors below 0.01 or above 10,000.
+    pub fn limits(mut self, limits: TaskLimits) -> Result<Self, TaskError> {
+        let bad = |what, value: &dyn ToString, hint| TaskError::BadLimit {
+            what,
+            value: value.to_string(),
+            hint,
+        };
+        if let Some(memory) = limits
+            .memory
+            .filter(|bytes| !(64 << 10..1 << 62).contains(bytes))
+        {
+            return Err(bad("memory", &memory, "give 64 KiB at least, as 64MB"));
+        }
+        if let Some(processes) = limits.processes.filter(|number| *number == 0) {
+            return Err(bad("processes", &processes, "give 1 at least"));
+        }
+        if let Some(cpus) = limits.cpus.filter(|cpus| !(0.01..=10_000.0).contains(cpus)) {
+            return Err(bad("cpus", &cpus, "give a number such as 0.5 or 2"));
+        }
+        self.limits = limits;
+        Ok(self)
+    }
+
+    /// Command and arguments.
+    #[must_use]
+    pub fn argv(&self) -> &[String] {
+        &self.argv
+    }
+
+    /// The variables that were set, `NAME=VALUE`.
+    #[must_use]
+    pub fn variables(&self) -> &[String] {
+        &self.env
+    }
+
+    /// The working directory.
+    #[must_use]
+    pub fn directory(&self) -> &str {
+        &self.workdir
+    }
+
+    /// How much of a busy machine it gets.
+    #[must_use]
+    pub fn importance(&self) -> Priority {
+        self.priority
+    }
+
+    /// What it may take at most.
+    #[must_use]
+    pub fn limited_to(&self) -> TaskLimits {
+        self.limits
     }
 
     /// The time after which it is killed.
@@ -224,7 +312,7 @@ impl Task {
             Network::Host => {}
             Network::Namespace(path) => namespaces.push(json!({"type": "network", "path": path})),
         }
-        json!({
+        let mut config = json!({
             "ociVersion": "1.0.2",
             "hostname": "fragment",
             "root": {"path": "rootfs", "readonly": false},
@@ -255,7 +343,25 @@ impl Task {
                 ],
                 "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
             },
-        })
+        });
+        if let Some(priority) = self.priority.io() {
+            config["process"]["ioPriority"] =
+                json!({"class": "IOPRIO_CLASS_BE", "priority": priority});
+        }
+        let resources = &mut config["linux"]["resources"];
+        if let Some(memory) = self.limits.memory {
+            resources["memory"] = json!({"limit": memory});
+        }
+        if let Some(processes) = self.limits.processes {
+            resources["pids"] = json!({"limit": processes});
+        }
+        if let Some(cpus) = self.limits.cpus {
+            resources["cpu"]["period"] = json!(CPU_PERIOD);
+            // at least the least that the kernel takes
+            let quota = (cpus * CPU_PERIOD as f64) as u64;
+            resources["cpu"]["quota"] = json!(quota.max(1000));
+        }
+        config
     }
 
     fn mounts(&self) -> Vec<Value> {
@@ -302,12 +408,43 @@ impl Priority {
         }
     }
 
+    /// Priority of the class best effort, 0 the highest (ioprio_set(2)).
+    fn io(self) -> Option<u8> {
+        match self {
+            Self::Low => Some(7),
+            Self::Normal => None,
+            Self::High => Some(2),
+            Self::Critical => Some(0),
+        }
+    }
+
     fn nice(self) -> i32 {
         match self {
             Self::Low => 10,
             Self::Normal => 0,
             Self::High => -5,
             Self::Critical => -10,
+        }
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+            Self::Critical => "critical",
+        })
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Host => f.write_str("host"),
+            Self::Namespace(path) => write!(f, "ns:{}", path.display()),
         }
     }
 }
@@ -386,6 +523,39 @@ mod tests {
                 .to_string()
                 .contains("ns:x")
         );
+    }
+
+    #[test]
+    fn limits_and_priority_become_settings_of_the_container() {
+        let limits = TaskLimits {
+            memory: Some(64 << 20),
+            processes: Some(10),
+            cpus: Some(0.5),
+        };
+        let task = Task::new(["true"]).unwrap().limits(limits).unwrap();
+        let config = task.priority(Priority::Low).config();
+        let resources = &config["linux"]["resources"];
+        assert_eq!(resources["memory"]["limit"], 64 << 20);
+        assert_eq!(resources["pids"]["limit"], 10);
+        assert_eq!(
+            resources["cpu"],
+            json!({"shares": 256, "period": 100_000, "quota": 50_000})
+        );
+        assert_eq!(config["process"]["ioPriority"]["priority"], 7);
+        for (memory, processes, cpus, what) in [
+            (Some(1), None, None, "memory"),
+            (None, Some(0), None, "processes"),
+            (None, None, Some(0.0), "cpus"),
+            (None, None, Some(f64::NAN), "cpus"),
+        ] {
+            let limits = TaskLimits {
+                memory,
+                processes,
+                cpus,
+            };
+            let error = Task::new(["true"]).unwrap().limits(limits).unwrap_err();
+            assert!(error.to_string().starts_with(what), "{error}");
+        }
     }
 
     #[test]
