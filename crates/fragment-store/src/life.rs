@@ -29,10 +29,11 @@ use crate::unpack::open_beneath;
 pub(crate) const REMOVED: &str = ".old";
 
 /// What a node allows its components.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// How long what nobody uses stays in memory, and is spared when the disk has to be cleared.
-    pub retention: Duration,
+    /// How long what nobody uses stays in memory, and is spared when the disk has to be cleared; none: as each component's manifest
+    /// says.
+    pub retention: Option<Duration>,
     /// The same for single components.
     pub retention_of: BTreeMap<ComponentName, Duration>,
     /// Memory of all components' files together.
@@ -43,24 +44,11 @@ pub struct Limits {
     pub disk_free: Option<u64>,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            retention: Duration::from_secs(300),
-            retention_of: BTreeMap::new(),
-            memory: None,
-            disk: None,
-            disk_free: None,
-        }
-    }
-}
-
 impl Limits {
-    fn retention(&self, name: &ComponentName) -> Duration {
-        self.retention_of
-            .get(name)
-            .copied()
-            .unwrap_or(self.retention)
+    fn retention(&self, usage: &Usage) -> Duration {
+        let said = self.retention_of.get(&usage.name).copied();
+        let own = || Duration::from_secs(usage.retention_seconds);
+        said.or(self.retention).unwrap_or_else(own)
     }
 }
 
@@ -96,6 +84,8 @@ pub struct Usage {
     pub last_used: u64,
     /// Whether it was evicted since.
     pub evicted: bool,
+    /// How long it stays in memory after its last use, in seconds, as its manifest says.
+    pub retention_seconds: u64,
 }
 
 impl Usage {
@@ -154,7 +144,7 @@ fn by_age(usages: &[Usage], limits: &Limits, now: u64) -> Vec<usize> {
 
 /// Whether nobody has used it for as long as it is to be kept.
 fn is_expired(usage: &Usage, limits: &Limits, now: u64) -> bool {
-    let retention = u64::try_from(limits.retention(&usage.name).as_millis()).unwrap_or(u64::MAX);
+    let retention = u64::try_from(limits.retention(usage).as_millis()).unwrap_or(u64::MAX);
     usage.users == 0 && usage.last_used.saturating_add(retention) <= now
 }
 
@@ -193,6 +183,7 @@ impl Store {
                 mounted: mounted.contains(&diff_id.hex()),
                 last_used: used,
                 evicted: evicted > used,
+                retention_seconds: component.retention_seconds,
                 name: component.name,
                 diff_id,
             });
@@ -358,8 +349,23 @@ impl Store {
     ) -> Result<Tidied, StoreError> {
         let mut tidied = Tidied::default();
         self.settle()?;
-        self.tidy_disk(limits, pinned, &mut tidied)?;
+        self.tidy_disk(limits, pinned, 0, &mut tidied)?;
         self.tidy_memory(limits, pinned, &mut tidied)?;
+        Ok(tidied)
+    }
+
+    /// Makes room for `bytes` more on the disk, as far as the limits ask for it: of what nobody uses.
+    ///
+    /// # Errors
+    /// As [`Store::tidy`].
+    pub fn make_room(
+        &self,
+        limits: &Limits,
+        pinned: &dyn Fn(&ComponentSummary) -> bool,
+        bytes: u64,
+    ) -> Result<Tidied, StoreError> {
+        let mut tidied = Tidied::default();
+        self.tidy_disk(limits, pinned, bytes, &mut tidied)?;
         Ok(tidied)
     }
 
@@ -367,6 +373,7 @@ impl Store {
         &self,
         limits: &Limits,
         pinned: &dyn Fn(&ComponentSummary) -> bool,
+        more: u64,
         tidied: &mut Tidied,
     ) -> Result<(), StoreError> {
         {
@@ -379,9 +386,10 @@ impl Store {
                 self.note_use(&usage.diff_id)?;
             }
             let used: u64 = usages.iter().map(|usage| usage.stored + usage.plain).sum();
+            let used = used.saturating_add(more);
             let excess = limits.disk.map_or(0, |limit| used.saturating_sub(limit));
             let lacking = match limits.disk_free {
-                Some(free) => free.saturating_sub(self.free_bytes()?),
+                Some(free) => free.saturating_add(more).saturating_sub(self.free_bytes()?),
                 None => 0,
             };
             let excess = excess.max(lacking);

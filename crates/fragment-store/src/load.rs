@@ -185,13 +185,35 @@ impl Store {
         components: &[LeasedComponent],
         options: &LoadOptions<'_>,
     ) -> Result<Vec<Load>, StoreError> {
-        let mut loads = vec![Load::Present; components.len()];
+        let missing = self.missing_trees(components)?;
+        self.load_missing(components, &missing, options)
+    }
+
+    /// The numbers of those of `components` that are not loaded.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn missing_trees(&self, components: &[LeasedComponent]) -> Result<Vec<usize>, StoreError> {
         let mut missing = Vec::new();
         for (number, component) in components.iter().enumerate() {
             if !self.is_loaded(&component.diff_id)? {
                 missing.push(number);
             }
         }
+        Ok(missing)
+    }
+
+    /// [`Store::ready`], where it is known which are `missing`.
+    ///
+    /// # Errors
+    /// As [`Store::ready`].
+    pub fn load_missing(
+        &self,
+        components: &[LeasedComponent],
+        missing: &[usize],
+        options: &LoadOptions<'_>,
+    ) -> Result<Vec<Load>, StoreError> {
+        let mut loads = vec![Load::Present; components.len()];
         if missing.is_empty() {
             return Ok(loads);
         }

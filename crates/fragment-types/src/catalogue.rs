@@ -36,6 +36,9 @@ pub struct ComponentSummary {
     pub preference: i32,
     /// Capabilities it grants.
     pub capabilities: BTreeSet<Capability>,
+    /// How long it stays in memory after its last use, in seconds, where nothing else is said.
+    #[serde(default = "default_retention")]
+    pub retention_seconds: u64,
     /// Names of the components it requires directly (sonames already resolved to their provider when the catalogue was
     /// built, as far as the provider is unique).
     pub requires: BTreeSet<ComponentName>,
@@ -52,6 +55,10 @@ pub struct ComponentSummary {
     /// Its shared objects that import a symbol which tells something, with those symbols.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub telling: Vec<TellingObject>,
+}
+
+fn default_retention() -> u64 {
+    300
 }
 
 /// A shared object whose imports tell what its users may do ([`crate::symbol`]).

@@ -1,12 +1,14 @@
 //! The life of the library's components on this node: what is loaded, used and in memory, and what goes when room is needed.
 
 use fragment_store::{
-    LeasedComponent, Limits, Load, LoadOptions, Removed, Store, StoreError, Tidied, Usage,
+    LeasedComponent, Limits, Load, LoadOptions, MemoryLimits, Removed, Store, StoreError, Tidied,
+    Usage,
 };
 use fragment_types::{ComponentName, ComponentSummary};
 use serde::Serialize;
 
 use crate::library::Library;
+use crate::settings::Life;
 
 /// The capability of the component that is always there.
 const ALWAYS: &str = "process_execution";
@@ -106,4 +108,54 @@ pub fn collect(store: &Store, limits: &Limits) -> Result<Collected, StoreError> 
         removed: store.remove_unreferenced()?,
         tidied: store.tidy(limits, &is_pinned)?,
     })
+}
+
+/// How the settings bound loads.
+#[must_use]
+pub fn load_options(life: &Life) -> LoadOptions<'static> {
+    LoadOptions {
+        concurrent: life.loads.concurrent,
+        timeout: life.loads.timeout,
+        sources: &[],
+    }
+}
+
+/// Has components unpacked that a lease keeps, and makes room on the disk first where the settings ask for it. `bytes` are those of the
+/// files of each. How each came to be there, in order.
+///
+/// # Errors
+/// As [`Store::ready`].
+pub fn ready(
+    store: &Store,
+    components: &[LeasedComponent],
+    bytes: &dyn Fn(usize) -> u64,
+    life: &Life,
+) -> Result<Vec<Load>, StoreError> {
+    let missing = store.missing_trees(components)?;
+    if !missing.is_empty() {
+        let needed = missing.iter().map(|number| bytes(*number)).sum();
+        store.make_room(&limits(life), &is_pinned, needed)?;
+    }
+    store.load_missing(components, &missing, &load_options(life))
+}
+
+/// What the settings allow components.
+#[must_use]
+pub fn limits(life: &Life) -> Limits {
+    let retention_of = life.components.iter().filter_map(|(name, declared)| {
+        declared
+            .retention
+            .map(|retention| (name.clone(), retention))
+    });
+    let soft = life.memory.soft_limit;
+    Limits {
+        retention: life.retention,
+        retention_of: retention_of.collect(),
+        memory: soft.map(|soft| MemoryLimits {
+            soft,
+            target: life.memory.target.unwrap_or(soft),
+        }),
+        disk: life.disk.limit,
+        disk_free: Some(life.disk.min_free),
+    }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache::PlanCache;
 use crate::control::{self, Wishes};
 use crate::library::Library;
-use crate::manager;
+use crate::life;
 use crate::observe::{self, ObserveError, Observer, Request};
 use crate::planner::{self, PlanError, PlanErrorKind};
 use crate::process;
@@ -216,7 +216,12 @@ impl Runtime {
         let digest = generated.as_ref().map(|made| made.digest);
         let components = leased(&plan);
         store.lease(&key, holder, &components, digest)?;
-        let ready = store.ready(&components, &manager::load_options(&self.settings.life));
+        let ready = life::ready(
+            store,
+            &components,
+            &|number| plan.layers[number].size.plain,
+            &self.settings.life,
+        );
         let placed = ready.map_err(RuntimeError::from).and_then(|_| {
             generated
                 .map(|generated| place(store, &generated))

@@ -89,6 +89,7 @@ impl Catalogue for Everything {
             aliases: Default::default(),
             preference: 0,
             capabilities: Default::default(),
+            retention_seconds: 300,
             requires: Default::default(),
             conflicts: Default::default(),
             needs: Vec::new(),

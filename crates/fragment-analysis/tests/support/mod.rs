@@ -46,6 +46,7 @@ impl Library {
             aliases: Default::default(),
             preference: 0,
             capabilities: Default::default(),
+            retention_seconds: 300,
             requires: Default::default(),
             conflicts: Default::default(),
             needs: Vec::new(),

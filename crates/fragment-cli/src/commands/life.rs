@@ -19,8 +19,7 @@ pub(crate) struct Loading {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Components
-    #[arg(required = true)]
+    /// Components [default: those that the configuration preloads]
     names: Vec<ComponentName>,
 }
 
@@ -52,15 +51,22 @@ pub(crate) fn load(settings: &Settings, arguments: &Loading) -> anyhow::Result<E
     let sources = sources(&arguments.from)?;
     let options = LoadOptions {
         sources: &references(&sources),
-        ..fragment::manager::load_options(&settings.life)
+        ..life::load_options(&settings.life)
     };
-    let loads = life::preload(&store, &arguments.names, &options)?;
+    let names = match arguments.names.as_slice() {
+        [] => settings.life.preloaded().into_iter().collect(),
+        names => names.to_vec(),
+    };
+    if names.is_empty() {
+        bail!("name components, or list them as `preload.components` in the configuration");
+    }
+    let loads = life::preload(&store, &names, &options)?;
     if arguments.json {
-        let named: std::collections::BTreeMap<_, _> = arguments.names.iter().zip(&loads).collect();
+        let named: std::collections::BTreeMap<_, _> = names.iter().zip(&loads).collect();
         println!("{}", serde_json::to_string_pretty(&named)?);
         return Ok(ExitCode::SUCCESS);
     }
-    for (name, load) in arguments.names.iter().zip(loads) {
+    for (name, load) in names.iter().zip(loads) {
         match load {
             Load::Present => println!("{name:24} was loaded"),
             Load::Awaited => println!("{name:24} was loaded by another process meanwhile"),
@@ -147,7 +153,7 @@ fn table(all: &[Status]) -> String {
 /// Removes what nobody needs any more.
 pub(crate) fn gc(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
     let store = Store::open(&settings.store)?;
-    let collected = life::collect(&store, &fragment::manager::limits(&settings.life))?;
+    let collected = life::collect(&store, &life::limits(&settings.life))?;
     if json {
         println!("{}", serde_json::to_string_pretty(&collected)?);
         return Ok(ExitCode::SUCCESS);

@@ -54,6 +54,7 @@ pub(crate) fn component(text: &str, stored: u64) -> Component {
             aliases: BTreeSet::new(),
             preference: 0,
             capabilities: BTreeSet::new(),
+            retention_seconds: 300,
             requires: BTreeSet::new(),
             conflicts: BTreeSet::new(),
             needs: Vec::new(),

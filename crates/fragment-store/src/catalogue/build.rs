@@ -285,6 +285,7 @@ fn summary(digest: Digest, manifest: &Manifest) -> ComponentSummary {
         aliases: manifest.aliases.clone(),
         preference: manifest.preference,
         capabilities: manifest.capabilities.clone(),
+        retention_seconds: manifest.retention_seconds,
         requires: manifest.requires.components.clone(),
         conflicts: manifest.conflicts.clone(),
         needs: manifest.requires.sonames.clone(),

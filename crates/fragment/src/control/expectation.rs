@@ -232,6 +232,7 @@ mod tests {
                 .iter()
                 .map(|text| Capability::new(*text).unwrap())
                 .collect(),
+            retention_seconds: 300,
             requires: [].into(),
             conflicts: [].into(),
             needs: Vec::new(),

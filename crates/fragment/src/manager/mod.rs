@@ -24,9 +24,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use fragment_store::{
-    Holder, LeasedComponent, Limits, Load, LoadOptions, MemoryLimits, Store, StoreError,
-};
+use fragment_store::{Holder, LeasedComponent, Load, LoadOptions, Store, StoreError};
 use fragment_types::{ComponentName, ComponentSummary, Manifest};
 use serde::Serialize;
 
@@ -36,7 +34,7 @@ use crate::library::Library;
 use crate::life::{self, Collected, Status};
 use crate::planner;
 use crate::process;
-use crate::settings::{Life, Settings};
+use crate::settings::Settings;
 use crate::task::Task;
 
 pub use composed::{ComposedFragment, Summary};
@@ -145,7 +143,8 @@ impl Manager {
         let (planned, is_kept) = planner::task_kept(&self.settings, &library, task, flags, cache)?;
         let components: Vec<LeasedComponent> = planned.plan.layers.iter().map(Into::into).collect();
         let lease = self.lease(&components)?;
-        let loads = self.store.ready(&components, &self.load_options())?;
+        let sizes = |number: usize| planned.plan.layers[number].size.plain;
+        let loads = life::ready(&self.store, &components, &sizes, &self.settings.life)?;
         Ok(ComposedFragment::new(
             task.clone(),
             planned.plan,
@@ -254,7 +253,10 @@ impl Manager {
     /// # Errors
     /// When leases, manifests or trees cannot be read or removed.
     pub fn cleanup_unused(&self) -> Result<Collected, ManagerError> {
-        Ok(life::collect(&self.store, &limits(&self.settings.life))?)
+        Ok(life::collect(
+            &self.store,
+            &life::limits(&self.settings.life),
+        )?)
     }
 
     /// What this node has.
@@ -301,37 +303,6 @@ impl Manager {
     }
 
     fn load_options(&self) -> LoadOptions<'static> {
-        load_options(&self.settings.life)
-    }
-}
-
-/// How the settings bound loads.
-#[must_use]
-pub fn load_options(life: &Life) -> LoadOptions<'static> {
-    LoadOptions {
-        concurrent: life.loads.concurrent,
-        timeout: life.loads.timeout,
-        sources: &[],
-    }
-}
-
-/// What the settings allow components.
-#[must_use]
-pub fn limits(life: &Life) -> Limits {
-    let retention_of = life.components.iter().filter_map(|(name, declared)| {
-        declared
-            .retention
-            .map(|retention| (name.clone(), retention))
-    });
-    let soft = life.memory.soft_limit;
-    Limits {
-        retention: life.retention.unwrap_or(Limits::default().retention),
-        retention_of: retention_of.collect(),
-        memory: soft.map(|soft| MemoryLimits {
-            soft,
-            target: life.memory.target.unwrap_or(soft),
-        }),
-        disk: life.disk.limit,
-        disk_free: Some(life.disk.min_free),
+        life::load_options(&self.settings.life)
     }
 }
