@@ -100,3 +100,22 @@ exec unshare --mount sh -ec 'mount --bind -o ro "$FRAGMENT_STORE" "$FRAGMENT_STO
     let call = scene.call(["delete", "--force", &scene.id]);
     call.within(script).output().ok();
 }
+
+#[test]
+fn a_run_in_the_foreground_tells_how_its_program_ended_when_another_deletes_the_container() {
+    for round in 0..10 {
+        let scene = Scene::sleeper();
+        let mut running = scene.run_call(&[]).command().spawn().unwrap();
+        child::until("the container runs", || {
+            scene
+                .call(["state", &scene.id])
+                .output()
+                .stdout
+                .contains("\"running\"")
+        });
+        scene.call(["delete", "--force", &scene.id]).output().ok();
+        let status = child::wait_or_kill(&mut running, child::LIMIT, "the run");
+        assert_eq!(status.code(), Some(137), "round {round}");
+        scene.nothing_left();
+    }
+}

@@ -47,6 +47,8 @@ impl Runtime {
         };
         let record = match place.load() {
             Err(LaunchError::Record { .. }) if force => None,
+            // deleted by somebody else while we waited for the lock
+            Err(LaunchError::Missing { .. }) if force => None,
             other => other?,
         };
         let Some(record) = record else {

@@ -252,11 +252,21 @@ impl Place {
     pub(crate) fn remove(&self) -> Result<(), LaunchError> {
         self.remove_mount_point()?;
         for directory in [self.libcontainer(), self.ours()] {
-            match fs::remove_dir_all(&directory) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(LaunchError::io("remove", directory)(error));
+            let mut attempts = 0;
+            loop {
+                match fs::remove_dir_all(&directory) {
+                    // somebody who waits for the lock has just made its file again
+                    Err(error)
+                        if error.kind() == io::ErrorKind::DirectoryNotEmpty
+                            && attempts < ATTEMPTS =>
+                    {
+                        attempts += 1;
+                    }
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(LaunchError::io("remove", directory)(error));
+                    }
+                    _ => break,
                 }
-                _ => {}
             }
         }
         self.sweep();
