@@ -38,7 +38,7 @@ impl Analyser<'_> {
         context: &Context,
     ) -> Result<(), AnalysisError> {
         let path = &file.found.path;
-        let source = self.elf_source(path)?;
+        let source = self.elf_source(&file.found)?;
         let contents =
             elf::contents(&*source, imports.is_some(), MAX_CONSTANTS).map_err(wrong_elf(path))?;
         for wish in &contents.loads {
@@ -186,6 +186,9 @@ impl Analyser<'_> {
                     if depth < MAX_DEPTH {
                         queue.push((path, depth + 1));
                     }
+                    continue;
+                }
+                if !entry.may_be_link {
                     continue;
                 }
                 let Ok(trace) = self.root.trace(&path) else {

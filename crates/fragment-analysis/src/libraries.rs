@@ -109,7 +109,7 @@ impl Analyser<'_> {
         if found.kind != Kind::File || !self.enter(&format!("library {path}"), &soft) {
             return Ok(());
         }
-        let elf = self.elf(&found.path);
+        let elf = self.elf(&found);
         let Some(elf) = self.tolerate(&soft, elf)? else {
             return Ok(());
         };
@@ -153,7 +153,7 @@ impl Analyser<'_> {
         let of = &objects[user];
         let public = loader.public_directories();
         loader.find(soname, &users, |path, found| {
-            let elf = self.elf(&found.path)?;
+            let elf = self.elf(found)?;
             // A library of another machine is passed over (`open_verify` in elf/dl-load.c).
             if (elf.machine, elf.is_64) != (of.elf.machine, of.elf.is_64) {
                 return Ok(None);

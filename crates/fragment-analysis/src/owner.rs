@@ -128,7 +128,7 @@ impl Analyser<'_> {
     fn converts(&mut self, file: &OwnFile, context: &Context) -> Result<(), AnalysisError> {
         let path = &file.found.path;
         let wrong = wrong_elf(path);
-        let source = self.elf_source(path)?;
+        let source = self.elf_source(&file.found)?;
         if !source.is_elf() {
             return Ok(());
         }
@@ -170,7 +170,7 @@ impl Analyser<'_> {
         context: &Context,
     ) -> Result<BTreeSet<String>, AnalysisError> {
         let path = &file.found.path;
-        let source = self.elf_source(path)?;
+        let source = self.elf_source(&file.found)?;
         if !source.is_elf() {
             return Ok(BTreeSet::new());
         }

@@ -55,7 +55,7 @@ impl Analyser<'_> {
                 Ok(EntryKind::Other)
             }
             Line::None if elf::is_elf(&prefix) => {
-                let elf = self.elf(&found.path)?;
+                let elf = self.elf(found)?;
                 if first_time {
                     self.elf_program(found, &elf, role, context)?;
                 }
@@ -256,12 +256,13 @@ impl Analyser<'_> {
     }
 
     /// Reads an ELF file of the bundle, once.
-    pub(crate) fn elf(&mut self, path: &str) -> Result<Rc<Elf>, AnalysisError> {
+    pub(crate) fn elf(&mut self, found: &Found) -> Result<Rc<Elf>, AnalysisError> {
+        let path = found.path.as_str();
         if let Some(known) = self.elves.get(path) {
             return Ok(Rc::clone(known));
         }
         let wrong = wrong_elf(path);
-        let source = self.elf_source(path)?;
+        let source = self.elf_source(found)?;
         let elf = elf::parse(&*source).map_err(wrong)?;
         if elf.kind == ElfKind::Other {
             let what = "it is neither a program nor a shared object";
@@ -281,7 +282,8 @@ impl Analyser<'_> {
     }
 
     /// A file of the bundle, for reading as ELF: opened once, as far as there are not too many.
-    pub(crate) fn elf_source(&mut self, path: &str) -> Result<Rc<FileSource>, AnalysisError> {
+    pub(crate) fn elf_source(&mut self, found: &Found) -> Result<Rc<FileSource>, AnalysisError> {
+        let path = found.path.as_str();
         if let Some(known) = self.sources.get(path) {
             return Ok(Rc::clone(known));
         }
@@ -313,7 +315,7 @@ impl Analyser<'_> {
                     let (command, path) = (self.command(), file.path);
                     return Err(AnalysisError::NotExecutable { command, path });
                 }
-                self.elf(&file.path)?;
+                self.elf(&file)?;
                 let step = step.through(&links);
                 let need = Need::Path {
                     path: interpreter.clone(),

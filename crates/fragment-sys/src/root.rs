@@ -241,6 +241,32 @@ impl Root {
         Ok(File::from(fd))
     }
 
+    /// Opens a regular file that a look-up has found, by the path that it gave; also its size in bytes. It is not asked again what it is
+    /// before it is opened, as [`Root::open_file`] does, but afterwards.
+    ///
+    /// # Errors
+    /// As [`Root::open_file`].
+    pub fn open_found(&self, found: &Found) -> Result<(File, u64), RootError> {
+        let path = found.path.as_str();
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let fd = self.open_at(path, flags, ResolveFlags::empty())?;
+        let stat = sys::fstat(&fd).map_err(|errno| self.error("stat", path, errno))?;
+        if let Some(recorder) = &self.recorder {
+            recorder.note(path, Way::Followed, Ok(&stat));
+        }
+        match Found::new(String::new(), &stat) {
+            Found {
+                kind: Kind::File,
+                size,
+                ..
+            } => Ok((File::from(fd), size)),
+            Found { kind, .. } => Err(RootError::NotRegular {
+                path: path.to_owned(),
+                kind,
+            }),
+        }
+    }
+
     /// The first `limit` bytes of a regular file, fewer if it is shorter.
     ///
     /// # Errors
@@ -288,10 +314,11 @@ impl Root {
             if entries.len() == limit {
                 break;
             }
-            let is_directory = entry.file_type() == FileType::Directory;
+            let kind = entry.file_type();
             entries.push(Entry {
                 name: name.to_owned(),
-                is_directory,
+                is_directory: kind == FileType::Directory,
+                may_be_link: matches!(kind, FileType::Symlink | FileType::Unknown),
             });
         }
         entries.sort();

@@ -60,6 +60,14 @@ impl FileSource {
     /// When its size cannot be asked, or its beginning not be read.
     pub fn new(file: File) -> io::Result<Self> {
         let size = file.metadata()?.len();
+        Self::of_size(file, size)
+    }
+
+    /// The same, where the size in bytes is known.
+    ///
+    /// # Errors
+    /// When its beginning cannot be read.
+    pub fn of_size(file: File, size: u64) -> io::Result<Self> {
         let mut head = vec![0; size.min(HEAD) as usize];
         file.read_exact_at(&mut head, 0)?;
         Ok(Self { file, size, head })

@@ -117,4 +117,6 @@ pub struct Entry {
     pub name: String,
     /// Whether the directory says it is a directory.
     pub is_directory: bool,
+    /// Whether it may be a symbolic link: not every file system says.
+    pub may_be_link: bool,
 }
