@@ -279,12 +279,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unknown`], and [`StoreError::InUse`] when a container has it.
     pub fn unload(&self, name: &ComponentName) -> Result<u64, StoreError> {
-        let components = self.components()?;
-        let Some(component) = components.iter().find(|one| one.name == *name) else {
-            return Err(StoreError::Unknown {
-                component: name.clone(),
-            });
-        };
+        let component = self.component(name)?;
         let removed = {
             let _lock = self.lock_leases(LockMode::Exclusive)?;
             let holders = self.holders(&component.diff_id)?;

@@ -187,6 +187,24 @@ impl Store {
             .collect()
     }
 
+    /// The component of this name.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`] when there is none; as [`Store::catalogue`].
+    pub fn component(&self, name: &ComponentName) -> Result<ComponentSummary, StoreError> {
+        let catalogue = self.catalogue()?;
+        for index in catalogue.named(name.as_str())? {
+            let component = catalogue.component(index)?;
+            // the look-up finds aliases too
+            if component.name == *name {
+                return Ok(component);
+            }
+        }
+        Err(StoreError::Unknown {
+            component: name.clone(),
+        })
+    }
+
     /// What components need and nobody provides, or too many do, as of the last change of the library.
     ///
     /// # Errors

@@ -73,16 +73,10 @@ pub fn preload(
     names: &[ComponentName],
     options: &LoadOptions<'_>,
 ) -> Result<Vec<Load>, StoreError> {
-    let components = store.components()?;
     let named = |name: &ComponentName| {
-        let found = components
-            .iter()
-            .find(|one| one.name == *name)
-            .ok_or_else(|| StoreError::Unknown {
-                component: name.clone(),
-            })?;
+        let found = store.component(name)?;
         Ok(LeasedComponent {
-            name: found.name.clone(),
+            name: found.name,
             digest: found.digest,
             diff_id: found.diff_id,
         })

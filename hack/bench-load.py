@@ -1,0 +1,97 @@
+"""First load of components beside `tar --zstd -x` of the same layers: medians of wall time, interleaved, as ratios.
+
+Both are whole processes that unpack a layer that is in the page cache to the same file system; ours checks digests as well. Absolute times of
+a shared machine mean nothing; ratios within one run do.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+
+TOP = pathlib.Path(__file__).resolve().parent.parent
+FRAGMENT = TOP / "target/bin/fragment"
+# components of FEATURES.md section 1 with the longest first load that is promised, in ms
+PROMISED = {
+    "tcp-stack": 50,
+    "dns-resolver": 30,
+    "socket-api": 25,
+    "init-system": 200,
+    "service-manager": 100,
+    "device-manager": 75,
+    "job-control": 40,
+    "signal-handling": 35,
+    "advanced-proc-mgmt": 45,
+}
+OTHERS = ["core", "bash", "ca-certificates", "coreutils", "curl", "git", "glibc", "libcrypto", "locales", "nodejs", "openjdk", "perl", "python3", "ruby", "tzdata"]
+
+
+def call(*words):
+    return subprocess.run([FRAGMENT, *words], check=True, capture_output=True, text=True).stdout
+
+
+def timed(command):
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return (time.perf_counter() - start) * 1e3
+
+
+def measure(name, store, scratch, rounds):
+    manifest = json.loads(call("library", "info", name, "--json"))
+    blob = store / "blobs/sha256" / manifest["layer"]["digest"].removeprefix("sha256:")
+    ours, theirs = [], []
+    for _ in range(rounds):
+        call("library", "unload", name)
+        blob.read_bytes()
+        ours.append(timed([FRAGMENT, "library", "load", name]))
+        directory = pathlib.Path(tempfile.mkdtemp(dir=scratch))
+        theirs.append(timed(["tar", "--zstd", "-xpf", blob, "-C", directory]))
+        shutil.rmtree(directory)
+    loads = json.loads(call("library", "status", "--json"))
+    assert any(one["name"] == name and one["loaded"] for one in loads), f"{name} is not loaded"
+    return {
+        "component": name,
+        "stored": manifest["size"]["stored"],
+        "entries": manifest["size"]["entries"],
+        "ours_ms": statistics.median(ours),
+        "tar_ms": statistics.median(theirs),
+        "promised_ms": PROMISED.get(name),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--json", type=pathlib.Path, help="write the figures here as well")
+    parser.add_argument("names", nargs="*", help="components [default: those of FEATURES.md that the library has]")
+    arguments = parser.parse_args()
+    library = pathlib.Path(os.environ["FRAGMENT_STORE"])
+    with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
+        # a library of its own: components of the other may be in use
+        scratch = pathlib.Path(scratch)
+        known = {one["name"] for one in json.loads(call("library", "list", "--json"))}
+        names = arguments.names or [name for name in [*PROMISED, *OTHERS] if name in known]
+        call("library", "export", str(scratch / "layout"), *names)
+        os.environ["FRAGMENT_STORE"] = str(scratch / "library")
+        call("library", "import", str(scratch / "layout"))
+        rows = [measure(name, scratch / "library", scratch, arguments.rounds) for name in names]
+    print("| component | stored | entries | load | tar --zstd -x | ratio | promised / load |")
+    print("|---|---|---|---|---|---|---|")
+    for row in rows:
+        promised = row["promised_ms"]
+        times = f"{promised / row['ours_ms']:.1f}" if promised else ""
+        print(
+            f"| {row['component']} | {row['stored']} | {row['entries']} | {row['ours_ms']:.1f} ms | {row['tar_ms']:.1f} ms "
+            f"| {row['ours_ms'] / row['tar_ms']:.2f} | {times} |"
+        )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
