@@ -52,6 +52,9 @@ enum Command {
     Inspect(commands::inspect::Arguments),
     /// Print what is in a plan or container: a software bill of materials (SPDX, CycloneDX)
     Sbom(commands::sbom::Arguments),
+    /// Classes of tasks and the components they need: loaded when a task is assigned, let go when it is done
+    #[command(subcommand)]
+    Strategy(commands::strategy::Command),
     /// Print what this node has
     System(commands::system::Arguments),
     /// Check kernel, library and engines, and tell engines of the runtime
@@ -133,6 +136,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Doctor(_) | Command::Config(_) => unreachable!("done above"),
         Command::Run(arguments) => commands::run::run(&settings, arguments),
         Command::Batch(arguments) => commands::batch::run(&settings, &arguments),
+        Command::Strategy(command) => commands::strategy::run(&settings, command),
         Command::System(arguments) => commands::system::run(&settings, &arguments),
         Command::Plan(arguments) => commands::plan::run(&settings, &arguments),
         Command::Explain(arguments) => commands::explain::run(&settings, &arguments),

@@ -242,9 +242,11 @@ pub(crate) enum Flushed {
 
 /// What the time of a tree's root says: see [`mark`].
 pub(crate) fn flushed(root: &fs::Metadata) -> Flushed {
-    match root.mtime_nsec() {
-        0 => Flushed::Yes,
-        nanoseconds if boot_mark() == Some(nanoseconds) => Flushed::NotYet,
+    match (root.mtime_nsec(), boot_mark()) {
+        (0, _) => Flushed::Yes,
+        // who cannot tell this boot from others must not doubt a tree that may be in use
+        (_, None) => Flushed::NotYet,
+        (nanoseconds, Some(own)) if nanoseconds == own => Flushed::NotYet,
         _ => Flushed::Doubtful,
     }
 }

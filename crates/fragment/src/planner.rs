@@ -12,7 +12,7 @@ use fragment_sys::root::{Root, RootError, Witnesses};
 use fragment_types::manifest::Size;
 use fragment_types::plan::{Entry, Form, Generated, Layer};
 use fragment_types::{
-    Capability, Catalogue as _, CatalogueError, Digest, Grade, Plan, Requirement,
+    Capability, Catalogue as _, CatalogueError, ComponentName, Digest, Grade, Plan, Requirement,
 };
 
 use crate::cache::{self, Kept, PlanCache};
@@ -240,6 +240,25 @@ pub(crate) fn task_kept(
         rootfs: None,
     };
     Ok((planned, is_kept))
+}
+
+/// Components with all they require, topmost first.
+///
+/// # Errors
+/// [`PlanError::Refusal`] when one is not in the library, or something it requires.
+pub fn closure(library: &Library, components: &[ComponentName]) -> Result<Vec<Layer>, PlanError> {
+    let policy = Policy {
+        components: components.to_vec(),
+        ..Policy::default()
+    };
+    let request = Request {
+        requirements: Vec::new(),
+        policy,
+    };
+    match fragment_resolve::resolve(library, &request) {
+        Ok(resolution) => Ok(resolution.layers),
+        Err(refusal) => Err(PlanError::Refusal(Box::new(refusal))),
+    }
 }
 
 /// Plans a loaded bundle, with what launch needs to carry the plan out. A decision that `cache` holds is not made again.

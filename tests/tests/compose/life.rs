@@ -261,6 +261,94 @@ fn a_layer_that_is_gone_is_fetched_when_it_is_asked_for() {
     refused.fails_with("component `none` is not in the library");
 }
 
+#[test]
+fn a_task_of_a_class_has_its_components_until_it_is_released() {
+    let node = Node::new();
+    let configuration = node.0.path().join("fragment.yaml");
+    fs::write(
+        &configuration,
+        "strategies:\n  shell:\n    components: [bash]\n",
+    )
+    .expect("a file");
+    let call = |words: &[&str]| {
+        node.call(words)
+            .env("FRAGMENT_CONFIG", &configuration)
+            .output()
+    };
+    call(&["library", "unload", "bash", "core"]).ok();
+    let assign = ["strategy", "assign", "shell", "web-1"];
+    call(&assign)
+        .ok()
+        .says("web-1 has ")
+        .says(" of them unpacked now");
+    for component in ["bash", "core", "libtinfo6"] {
+        let status = node.status(component);
+        assert_eq!(
+            (&status["users"], &status["loaded"]),
+            (&1.into(), &true.into()),
+            "{status}"
+        );
+    }
+    let refused = call(&["library", "unload", "bash"]);
+    refused.fails_with("component `bash` is in use by `web-1`");
+    // as much as can go, goes; nothing that the task needs
+    call(&["--set", "disk.limit=1", "library", "gc"]).ok();
+    assert_eq!(node.status("bash")["loaded"], true);
+    call(&assign).fails_with("task `web-1` is assigned to this node already");
+    let refused = call(&["strategy", "assign", "none", "web-2"]);
+    refused.fails_with("no strategy is called `none` (there are: shell)");
+    call(&["strategy", "assign", "shell", "../x"]).fails_with("`../x` is no name of a task");
+    let listed = call(&["strategy", "list", "--json"]).ok().json();
+    assert_eq!(listed["classes"]["shell"][0], "bash");
+    assert_eq!(listed["tasks"][0]["task"], "web-1");
+    assert_eq!(listed["tasks"].as_array().map(Vec::len), Some(1));
+    call(&["strategy", "release", "web-1"]).ok();
+    call(&["strategy", "release", "web-1"]).fails_with("no task `web-1` is assigned");
+    assert_eq!(
+        (node.leases(), node.status("bash")["users"].clone()),
+        (0, 0.into())
+    );
+    call(&["library", "unload", "bash"]).ok().says(" freed");
+
+    let run = [
+        "strategy",
+        "run",
+        "shell",
+        "--",
+        "bash",
+        "-c",
+        "echo $((6 * 7)); exit 3",
+    ];
+    call(&run).code(3).stdout("42\n");
+    assert_eq!(node.leases(), 0);
+    assert_eq!(
+        call(&["strategy", "list", "--json"]).json()["tasks"]
+            .as_array()
+            .map(Vec::len),
+        Some(0)
+    );
+}
+
+#[test]
+fn an_assignment_that_was_cut_short_is_removed_by_the_next_command() {
+    let node = Node::new();
+    let directory = node.0.path().join("state/strategies/.fragment/gone");
+    fs::create_dir_all(&directory).expect("a directory");
+    let text = "{\"task\": \"gone\", \"class\": \"shell\", \"components\": [], \"maker\": {\"pid\": 1, \"start_time\": 1}}";
+    fs::write(directory.join("assignment.json"), text).expect("a file");
+    let listed = node
+        .call(&["strategy", "list", "--json"])
+        .output()
+        .ok()
+        .json();
+    assert_eq!(
+        listed["tasks"].as_array().map(Vec::len),
+        Some(0),
+        "{listed}"
+    );
+    assert!(!directory.exists());
+}
+
 /// A script that makes the call with the library on a file system of its own, seen by nobody else.
 fn on_own_file_system(node: &Path, options: &str) -> String {
     let store = node.join("library");

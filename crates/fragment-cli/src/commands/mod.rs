@@ -12,6 +12,7 @@ pub(crate) mod life;
 pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod sbom;
+pub(crate) mod strategy;
 pub(crate) mod system;
 
 use std::process::ExitCode;

@@ -1,5 +1,8 @@
 //! What can go wrong with a [`Manager`](super::Manager).
 
+use std::io;
+use std::path::{Path, PathBuf};
+
 use fragment_store::StoreError;
 
 use crate::planner::PlanError;
@@ -14,4 +17,54 @@ pub enum ManagerError {
     /// A component that cannot be had, or a library that cannot be read or changed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A class that the configuration does not have.
+    #[error(
+        "no strategy is called `{class}` (there are: {known}): name its components as `strategies.{class}.components` in the configuration"
+    )]
+    UnknownClass {
+        /// The class.
+        class: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// A name that a task has already.
+    #[error(
+        "task `{task}` is assigned to this node already: `fragment strategy release {task}` takes it away"
+    )]
+    Assigned {
+        /// The task.
+        task: String,
+    },
+    /// A name that is none.
+    #[error(
+        "`{task}` is no name of a task: use letters, digits, `-`, `_` and `.`, at most 128, and no `.` first"
+    )]
+    TaskName {
+        /// As given.
+        task: String,
+    },
+    /// A file of the state directory.
+    #[error("{operation} {}", path.display())]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it did not work.
+        source: io::Error,
+    },
+}
+
+impl ManagerError {
+    pub(super) fn io(
+        operation: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io {
+            operation,
+            path,
+            source,
+        }
+    }
 }

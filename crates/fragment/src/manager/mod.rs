@@ -19,6 +19,7 @@ mod add;
 mod composed;
 mod error;
 mod metrics;
+mod strategy;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -41,6 +42,7 @@ pub use composed::{ComposedFragment, Summary};
 pub use error::ManagerError;
 use metrics::Counters;
 pub use metrics::PerformanceMetrics;
+pub use strategy::Assignment;
 
 /// Bytes of components in memory above which a warning is given.
 pub const MEMORY_WARNING: u64 = 100_000_000;
