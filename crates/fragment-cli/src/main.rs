@@ -55,6 +55,8 @@ enum Command {
     /// Classes of tasks and the components they need: loaded when a task is assigned, let go when it is done
     #[command(subcommand)]
     Strategy(commands::strategy::Command),
+    /// Print what was done on this node since the machine started
+    Metrics(commands::metrics::Arguments),
     /// Print what this node has
     System(commands::system::Arguments),
     /// Check kernel, library and engines, and tell engines of the runtime
@@ -137,6 +139,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Run(arguments) => commands::run::run(&settings, arguments),
         Command::Batch(arguments) => commands::batch::run(&settings, &arguments),
         Command::Strategy(command) => commands::strategy::run(&settings, command),
+        Command::Metrics(arguments) => commands::metrics::run(&settings, &arguments),
         Command::System(arguments) => commands::system::run(&settings, &arguments),
         Command::Plan(arguments) => commands::plan::run(&settings, &arguments),
         Command::Explain(arguments) => commands::explain::run(&settings, &arguments),

@@ -1,6 +1,7 @@
 //! What the kernel offers, in safe types. The only crate of the workspace that may contain `unsafe`.
 
 pub mod bpf;
+pub mod counters;
 pub mod fork;
 pub mod lock;
 pub mod map;

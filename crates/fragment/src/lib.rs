@@ -5,6 +5,7 @@
 //! | [`control`] | what is asked of a composition, and by whom |
 //! | [`kernel`] | what the kernel can do |
 //! | [`manager`] | the library of a node as one value, for programs that embed it |
+//! | [`metrics`] | what all processes of this node have done |
 //! | [`life`] | components on this node: loaded, used, in memory |
 //! | [`library`] | the component library of this node |
 //! | [`observe`] | what a run opens and misses, told |
@@ -25,6 +26,7 @@ pub mod kernel;
 pub mod library;
 pub mod life;
 pub mod manager;
+pub mod metrics;
 mod mounts;
 pub mod observe;
 pub mod own_files;

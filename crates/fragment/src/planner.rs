@@ -165,7 +165,7 @@ pub fn bundle(
     let said = control::said_of_bundle(settings, &bundle, flags)?;
     let policy = control::policy(settings, &said);
     let scratch = Path::new("/run");
-    let (plan, _) = plan_and_compose(library, &bundle, "plan", scratch, policy.clone(), None)?;
+    let (plan, _, _) = plan_and_compose(library, &bundle, "plan", scratch, policy.clone(), None)?;
     Ok(Planned {
         plan,
         policy,
@@ -261,7 +261,7 @@ pub fn closure(library: &Library, components: &[ComponentName]) -> Result<Vec<La
     }
 }
 
-/// Plans a loaded bundle, with what launch needs to carry the plan out. A decision that `cache` holds is not made again.
+/// Plans a loaded bundle, with what launch needs to carry the plan out. A decision that `cache` holds is not made again; whether it was one.
 pub(crate) fn plan_and_compose(
     library: &Library,
     bundle: &Bundle,
@@ -269,10 +269,10 @@ pub(crate) fn plan_and_compose(
     scratch: &Path,
     policy: Policy,
     cache: Option<&PlanCache>,
-) -> Result<(Plan, Composition), PlanError> {
+) -> Result<(Plan, Composition, bool), PlanError> {
     let spec = &bundle.spec;
     let rootfs = bundle.required_rootfs()?;
-    let decision = decide(library, bundle, &rootfs, policy, cache)?;
+    let (decision, is_kept) = decide(library, bundle, &rootfs, policy, cache)?;
     let composition = fragment_compose::compose(&Inputs {
         id,
         bundle: &bundle.dir,
@@ -295,17 +295,17 @@ pub(crate) fn plan_and_compose(
     })?;
     check_namespaces(spec, &composition, decision.layers.len())?;
     let plan = decision.into_plan(library, composition.form, composition.warnings.clone());
-    Ok((plan, composition))
+    Ok((plan, composition, is_kept))
 }
 
-/// What is needed and what supplies it, kept from the last time or worked out.
+/// What is needed and what supplies it, kept from the last time or worked out; which of the two.
 fn decide(
     library: &Library,
     bundle: &Bundle,
     rootfs: &Path,
     policy: Policy,
     cache: Option<&PlanCache>,
-) -> Result<Decision, PlanError> {
+) -> Result<(Decision, bool), PlanError> {
     let task = subject::task_of(&bundle.spec);
     let satisfy = |requirements: &mut Vec<Requirement>| {
         let directories = task.path_directories();
@@ -315,13 +315,13 @@ fn decide(
     let Some(cache) = cache else {
         let mut analysis = analysed(&root, &task, library, &policy)?;
         satisfy(&mut analysis.requirements);
-        return choose(library, &root, &task, analysis, policy);
+        return Ok((choose(library, &root, &task, analysis, policy)?, false));
     };
     let key = cache::Key::new(&task, &policy, library.generation());
     if let Some(mut kept) = cache.read(&key, &root, library.cache_limits()) {
         satisfy(&mut kept.found);
         if kept.found == kept.satisfied {
-            return Ok(Decision::kept(kept, policy.min_grade));
+            return Ok((Decision::kept(kept, policy.min_grade), true));
         }
     }
     root = root.recording();
@@ -334,7 +334,7 @@ fn decide(
         let kept = decision.keep(found, satisfied, witnesses);
         cache.write(&key, &kept, library.cache_limits());
     }
-    Ok(decision)
+    Ok((decision, false))
 }
 
 /// What the entrypoint needs: of a bundle that is composed in any case, with all that can only add to a composition.

@@ -1,6 +1,7 @@
 //! Containers with composition: plan, lease, launch, and the way back.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use fragment_compose::{Composition, GeneratedError, KernelVersion};
 use fragment_launch::{Bundle, ContainerId, CreateOptions, LaunchError};
@@ -13,6 +14,7 @@ use crate::cache::PlanCache;
 use crate::control::{self, Wishes};
 use crate::library::Library;
 use crate::life;
+use crate::metrics::{Counter, Metrics};
 use crate::observe::{self, ObserveError, Observer, Request};
 use crate::planner::{self, PlanError, PlanErrorKind};
 use crate::process;
@@ -174,7 +176,7 @@ impl Runtime {
         request: Option<Request>,
         launch: impl FnOnce(&Bundle, Option<&Composition>, serde_json::Value) -> Result<T, LaunchError>,
     ) -> Result<(T, Option<Observer>), RuntimeError> {
-        let id = &options.id;
+        let (id, started) = (&options.id, Instant::now());
         // a name that is taken is told before anything about the bundle: its lease must not be replaced
         if self.launch.exists(id) {
             return Err(LaunchError::Exists { id: id.to_string() }.into());
@@ -184,14 +186,18 @@ impl Runtime {
         let policy = control::of_bundle(&self.settings, bundle, wishes).map_err(PlanError::from)?;
         let scratch = self.launch.scratch(id);
         let cache = PlanCache::open(&self.settings.state);
-        let (plan, mut composition) = planner::plan_and_compose(
+        let metrics = Metrics::open(&self.settings.state);
+        metrics.add(Counter::Containers, 1);
+        let (plan, mut composition, is_kept) = planner::plan_and_compose(
             &library,
             bundle,
             id.as_str(),
             &scratch,
             policy,
             cache.as_ref(),
-        )?;
+        )
+        .inspect_err(|_| metrics.add(Counter::Failures, 1))?;
+        metrics.cache(is_kept);
         for warning in &plan.warnings {
             tracing::warn!("{warning}");
         }
@@ -222,7 +228,8 @@ impl Runtime {
             &|number| plan.layers[number].size.plain,
             &self.settings.life,
         );
-        let placed = ready.map_err(RuntimeError::from).and_then(|_| {
+        let placed = ready.map_err(RuntimeError::from).and_then(|loads| {
+            metrics.loads(&loads);
             generated
                 .map(|generated| place(store, &generated))
                 .transpose()
@@ -230,6 +237,7 @@ impl Runtime {
         match placed {
             Ok(tree) => tree.into_iter().for_each(|tree| composition.cover(tree)),
             Err(error) => {
+                metrics.add(Counter::Failures, 1);
                 store.release(&key)?;
                 return Err(error);
             }
@@ -242,6 +250,8 @@ impl Runtime {
             id: id.to_string(),
             source,
         })?;
+        metrics.add(Counter::Composed, 1);
+        metrics.composed(started.elapsed());
         let launched = launch(bundle, Some(&composition), extra).map_err(|error| {
             // another create of the same name owns the lease then
             if !matches!(error, LaunchError::Exists { .. })

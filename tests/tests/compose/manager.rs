@@ -169,3 +169,61 @@ fn a_node_says_what_it_has() {
     let none = place.call(&["--store", "/nowhere", "system"]).output();
     none.fails_with("there is no component library at /nowhere");
 }
+
+#[test]
+fn what_a_node_does_is_counted() {
+    let place = Place::new();
+    let counted = || {
+        let all = place.call(&["metrics", "--json"]).output().ok().json();
+        let counters = all["counted"]["counters"]
+            .as_array()
+            .expect("counters")
+            .clone();
+        move |name: &str| {
+            let found = counters.iter().find(|one| one["name"] == name);
+            found
+                .and_then(|one| one["value"].as_u64())
+                .unwrap_or_else(|| panic!("no {name}"))
+        }
+    };
+    assert_eq!(counted()("containers_total"), 0);
+    let line = "{\"command\": [\"echo\", \"x\"]}\n";
+    place.batch(&[], line, 0);
+    place.batch(&[], line, 0);
+    place.batch(&[], "{\"command\": [\"no-such-command\"]}\n", 1);
+    place.call(&["run", "--", "echo", "x"]).output().ok();
+    place
+        .call(&["run", "--", "no-such-command"])
+        .output()
+        .code(127);
+    let now = counted();
+    for (name, expected) in [
+        ("fragments_total", 2),
+        ("containers_total", 2),
+        ("containers_composed_total", 1),
+        ("failures_total", 2),
+        ("plan_cache_hits_total", 1),
+        ("component_loads_total", 0),
+    ] {
+        assert_eq!(now(name), expected, "{name}");
+    }
+    let text = place.call(&["metrics", "--prometheus"]).output();
+    text.ok()
+        .says("\n# TYPE fragment_compose_seconds histogram\n")
+        .says("\nfragment_compose_seconds_count 3\n")
+        .says("\nfragment_components{state=\"library\"} ")
+        .says("\nfragment_leases ");
+    // every line is a comment or a sample
+    for line in text.stdout.lines().filter(|line| !line.starts_with("# ")) {
+        let (name, value) = line.rsplit_once(' ').expect(line);
+        assert!(
+            name.starts_with("fragment_") && value.parse::<f64>().is_ok(),
+            "{line}"
+        );
+    }
+    place
+        .call(&["metrics"])
+        .output()
+        .ok()
+        .says("containers_composed_total");
+}

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use fragment::life::{self, Status};
 use fragment::store::{LayoutSource, Load, LoadOptions, Source, Store};
-use fragment::{ComponentName, Settings};
+use fragment::{ComponentName, Manager, Settings};
 
 use crate::render;
 
@@ -47,12 +47,7 @@ fn references(sources: &[LayoutSource]) -> Vec<&dyn Source> {
 
 /// Unpacks components and reads them into memory.
 pub(crate) fn load(settings: &Settings, arguments: &Loading) -> anyhow::Result<ExitCode> {
-    let store = Store::open(&settings.store)?;
     let sources = sources(&arguments.from)?;
-    let options = LoadOptions {
-        sources: &references(&sources),
-        ..life::load_options(&settings.life)
-    };
     let names = match arguments.names.as_slice() {
         [] => settings.life.preloaded().into_iter().collect(),
         names => names.to_vec(),
@@ -60,7 +55,8 @@ pub(crate) fn load(settings: &Settings, arguments: &Loading) -> anyhow::Result<E
     if names.is_empty() {
         bail!("name components, or list them as `preload.components` in the configuration");
     }
-    let loads = life::preload(&store, &names, &options)?;
+    let manager = Manager::open(settings.clone())?;
+    let loads = manager.preload_from(&names, &references(&sources))?;
     if arguments.json {
         let named: std::collections::BTreeMap<_, _> = names.iter().zip(&loads).collect();
         println!("{}", serde_json::to_string_pretty(&named)?);
@@ -152,8 +148,7 @@ fn table(all: &[Status]) -> String {
 
 /// Removes what nobody needs any more.
 pub(crate) fn gc(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
-    let store = Store::open(&settings.store)?;
-    let collected = life::collect(&store, &life::limits(&settings.life))?;
+    let collected = Manager::open(settings.clone())?.cleanup_unused()?;
     if json {
         println!("{}", serde_json::to_string_pretty(&collected)?);
         return Ok(ExitCode::SUCCESS);

@@ -9,6 +9,7 @@ pub(crate) mod image;
 pub(crate) mod inspect;
 pub(crate) mod library;
 pub(crate) mod life;
+pub(crate) mod metrics;
 pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod sbom;

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use fragment_store::{Holder, LeasedComponent, Load, LoadOptions, Store, StoreError};
+use fragment_store::{Holder, LeasedComponent, Load, LoadOptions, Source, Store, StoreError};
 use fragment_types::{ComponentName, ComponentSummary, Manifest};
 use serde::Serialize;
 
@@ -33,6 +33,7 @@ use crate::cache::PlanCache;
 use crate::control::Wishes;
 use crate::library::Library;
 use crate::life::{self, Collected, Status};
+use crate::metrics::{Counted, Counter, Metrics};
 use crate::planner;
 use crate::process;
 use crate::settings::Settings;
@@ -56,6 +57,7 @@ pub struct Manager {
     store: Store,
     cache: Option<PlanCache>,
     counters: Counters,
+    metrics: Metrics,
     /// Numbers the leases of this value.
     next: AtomicU64,
 }
@@ -100,11 +102,13 @@ impl Manager {
     pub fn open(settings: Settings) -> Result<Self, ManagerError> {
         let store = Store::open(&settings.store)?;
         let cache = PlanCache::open(&settings.state);
+        let metrics = Metrics::open(&settings.state);
         Ok(Self {
             settings,
             store,
             cache,
             counters: Counters::default(),
+            metrics,
             next: AtomicU64::new(0),
         })
     }
@@ -123,10 +127,15 @@ impl Manager {
     pub fn process_task(&self, task: &Task) -> Result<ComposedFragment, ManagerError> {
         let started = Instant::now();
         self.counters.task();
-        let composed = self
-            .compose(task, started)
-            .inspect_err(|_| self.counters.failure())?;
+        let composed = self.compose(task, started).inspect_err(|_| {
+            self.counters.failure();
+            self.metrics.add(Counter::Failures, 1);
+        })?;
         self.counters.fragment(&composed);
+        self.metrics.add(Counter::Fragments, 1);
+        self.metrics.cache(composed.is_cached());
+        self.metrics.loads(composed.loads());
+        self.metrics.composed(composed.time());
         if composed.time() > SLOW_WARNING {
             tracing::warn!(
                 "{}: making the fragment took {} ms, more than {} ms",
@@ -227,8 +236,25 @@ impl Manager {
     /// # Errors
     /// [`StoreError::Unknown`]; as [`Store::load`].
     pub fn preload(&self, names: &[ComponentName]) -> Result<Vec<Load>, ManagerError> {
-        let loads = life::preload(&self.store, names, &self.load_options())?;
+        self.preload_from(names, &[])
+    }
+
+    /// The same, with layers that the library lacks taken from `sources`, asked in order.
+    ///
+    /// # Errors
+    /// As [`Manager::preload`]; [`StoreError::Source`].
+    pub fn preload_from(
+        &self,
+        names: &[ComponentName],
+        sources: &[&dyn Source],
+    ) -> Result<Vec<Load>, ManagerError> {
+        let options = LoadOptions {
+            sources,
+            ..life::load_options(&self.settings.life)
+        };
+        let loads = life::preload(&self.store, names, &options)?;
         self.counters.loads(&loads);
+        self.metrics.loads(&loads);
         Ok(loads)
     }
 
@@ -255,10 +281,9 @@ impl Manager {
     /// # Errors
     /// When leases, manifests or trees cannot be read or removed.
     pub fn cleanup_unused(&self) -> Result<Collected, ManagerError> {
-        Ok(life::collect(
-            &self.store,
-            &life::limits(&self.settings.life),
-        )?)
+        let collected = life::collect(&self.store, &life::limits(&self.settings.life))?;
+        self.metrics.tidied(&collected.tidied);
+        Ok(collected)
     }
 
     /// What this node has.
@@ -288,6 +313,12 @@ impl Manager {
         })
     }
 
+    /// What all processes of this node have done since the machine started.
+    #[must_use]
+    pub fn node_metrics(&self) -> Counted {
+        self.metrics.read()
+    }
+
     /// What this value has done so far.
     ///
     /// # Errors
@@ -302,9 +333,5 @@ impl Manager {
     /// As [`Manager::cleanup_unused`].
     pub fn shutdown(self) -> Result<(), ManagerError> {
         self.cleanup_unused().map(drop)
-    }
-
-    fn load_options(&self) -> LoadOptions<'static> {
-        life::load_options(&self.settings.life)
     }
 }

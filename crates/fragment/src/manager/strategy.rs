@@ -93,6 +93,7 @@ impl Manager {
         match made {
             Ok(loads) => {
                 self.counters.loads(&loads);
+                self.metrics.loads(&loads);
                 Ok((assignment, loads))
             }
             Err(error) => {
