@@ -1,6 +1,7 @@
 //! Components of a library on a node: unpacked when they are needed, gone when somebody says so, never while they are used.
 
 use std::fs;
+use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -148,6 +149,40 @@ fn a_component_in_use_is_not_unloaded_and_its_container_goes_on() {
         String::from_utf8_lossy(&output.stdout),
         "begun\nstill here\n"
     );
+    node.call(&["library", "unload", "bash"])
+        .output()
+        .ok()
+        .says(" freed");
+}
+
+#[test]
+fn a_library_that_is_moved_away_harms_no_container_that_runs() {
+    let node = Node::new();
+    let script =
+        "echo begun; read line; cat /etc/passwd | wc -l > /dev/null && sh -c 'echo still here'";
+    let mut command = node.call(&["run", "--", "bash", "-c", script]).command();
+    let mut running = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("fragment");
+    let mut said = std::io::BufReader::new(running.stdout.take().expect("stdout"));
+    let mut line = String::new();
+    said.read_line(&mut line).expect("its first line");
+    assert_eq!(line, "begun\n");
+    let away = node.0.path().join("away");
+    fs::rename(node.store(), &away).expect("rename");
+    let refused = node.call(&["run", "--", "echo", "x"]).output();
+    refused.fails_with("there is no component library at");
+    drop(running.stdin.take());
+    line.clear();
+    said.read_line(&mut line).expect("its second line");
+    assert_eq!(line, "still here\n");
+    running.wait().expect("its end");
+    // its lease is where the library is now, and ends with the next command
+    fs::rename(&away, node.store()).expect("rename");
+    node.call(&["library", "gc"]).output().ok().says("1 leases");
+    assert_eq!(node.leases(), 0);
     node.call(&["library", "unload", "bash"])
         .output()
         .ok()
