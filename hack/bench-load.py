@@ -68,10 +68,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", type=pathlib.Path, help="write the figures here as well")
+    parser.add_argument("--scratch", type=pathlib.Path, help="unpack on this file system [default: the library's]")
     parser.add_argument("names", nargs="*", help="components [default: those of FEATURES.md that the library has]")
     arguments = parser.parse_args()
     library = pathlib.Path(os.environ["FRAGMENT_STORE"])
-    with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
+    with tempfile.TemporaryDirectory(dir=arguments.scratch or library.parent) as scratch:
         # a library of its own: components of the other may be in use
         scratch = pathlib.Path(scratch)
         known = {one["name"] for one in json.loads(call("library", "list", "--json"))}
