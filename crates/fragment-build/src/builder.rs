@@ -12,11 +12,11 @@ use crate::library::{Library, order};
 use crate::machine::{Machine, require_tools};
 use crate::manifest::{Product, produce};
 use crate::part::Origin;
-use crate::pool;
 use crate::progress::{Event, Phase, Progress};
 use crate::record::{Files, key};
 use crate::resolve::{Parts, Resolved};
 use crate::workspace::Workspace;
+use fragment_sys::pool;
 
 /// How a build goes about it.
 #[derive(Debug, Clone)]

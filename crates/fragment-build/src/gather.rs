@@ -10,11 +10,11 @@ use crate::builder::Options;
 use crate::error::{Error, Result};
 use crate::library::{Library, order};
 use crate::part::{Base, Fresh, Origin, Part};
-use crate::pool;
 use crate::progress::{Event, Phase, Progress};
 use crate::record::{Files, Record, key};
 use crate::resolve::{Parts, Resolved, closure, held, resolve};
 use crate::workspace::Workspace;
+use fragment_sys::pool;
 
 /// One run of a builder.
 pub(crate) struct Build<'a> {

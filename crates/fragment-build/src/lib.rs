@@ -36,7 +36,6 @@ mod manifest;
 mod module_paths;
 mod pack;
 mod part;
-mod pool;
 mod progress;
 mod provenance;
 mod recipe;

@@ -15,11 +15,10 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use fragment_sys::lock::{FileLock, LockMode};
+use fragment_sys::pool;
 use fragment_types::{ComponentName, Digest, Manifest};
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 
@@ -218,31 +217,12 @@ impl Store {
             return Ok(loads);
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let workers = missing.len().min(cores).min(options.concurrent.max(1));
-        let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-        let work = || {
-            while let Some(number) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let result = self.load(&components[*number], options);
-                if result.is_err() {
-                    // the others are not wanted any more
-                    next.store(missing.len(), Ordering::Relaxed);
-                }
-                let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-                results.push((*number, result));
-            }
-        };
-        if workers == 1 {
-            work();
-        } else {
-            std::thread::scope(|scope| {
-                for _ in 0..workers {
-                    scope.spawn(work);
-                }
-            });
-        }
-        let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-        for (number, result) in results {
-            loads[number] = result?;
+        let jobs = cores.min(options.concurrent.max(1));
+        let loaded = pool::map(jobs, missing, &|number| {
+            self.load(&components[*number], options)
+        })?;
+        for (number, load) in missing.iter().zip(loaded) {
+            loads[*number] = load;
         }
         Ok(loads)
     }

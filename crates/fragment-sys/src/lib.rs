@@ -8,6 +8,7 @@ pub mod map;
 pub mod merge;
 pub mod mount;
 pub mod notify;
+pub mod pool;
 pub mod process;
 pub mod program;
 pub mod residency;

@@ -42,6 +42,7 @@ pub use control::{ControlError, Wishes};
 pub use fragment_launch as launch;
 pub use fragment_resolve::{Compose, Policy};
 pub use fragment_store as store;
+pub use fragment_sys::pool;
 pub use fragment_types::{
     Capability, Catalogue, ComponentName, ComponentSummary, Digest, Grade, Lock, Manifest, Plan,
     manifest, plan,

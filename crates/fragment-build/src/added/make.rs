@@ -18,10 +18,10 @@ use crate::error::{Error, Result};
 use crate::manifest::{architecture, sonames};
 use crate::module_paths;
 use crate::pack::{Effort, pack};
-use crate::pool;
 use crate::progress::{Event, Progress};
 use crate::version;
 use crate::world::{Session, Worlds};
+use fragment_sys::pool;
 
 /// Components held in memory at a time.
 const CHUNK: usize = 100;

@@ -1,13 +1,13 @@
 //! `fragment batch`: many tasks, one JSON document a line.
 
+use std::convert::Infallible;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
 use fragment::manager::Summary;
+use fragment::pool;
 use fragment::{Manager, ManagerError, Settings, Task};
 use serde::Serialize;
 
@@ -140,29 +140,12 @@ fn run_all(
 ) -> anyhow::Result<Vec<Option<anyhow::Result<Run>>>> {
     let program = std::env::current_exe().context("find this program")?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let jobs = jobs.unwrap_or(cores).clamp(1, fragments.len().max(1));
-    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(fragment) = fragments.get(number) else {
-                        break;
-                    };
-                    let run = fragment
-                        .as_ref()
-                        .ok()
-                        .map(|fragment| run_one(&program, settings, fragment.task()));
-                    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                    done.push((number, run));
-                }
-            });
-        }
-    });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(number, _)| *number);
-    Ok(done.into_iter().map(|(_, run)| run).collect())
+    let work = |fragment: &Result<fragment::ComposedFragment, ManagerError>| {
+        let made = fragment.as_ref().ok();
+        Ok::<_, Infallible>(made.map(|made| run_one(&program, settings, made.task())))
+    };
+    let Ok(runs) = pool::map(jobs.unwrap_or(cores), fragments, &work);
+    Ok(runs)
 }
 
 /// Runs a task in a process of its own: what makes a container must not be one of many threads.

@@ -21,11 +21,12 @@ mod error;
 mod metrics;
 mod strategy;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fragment_store::{Holder, LeasedComponent, Load, LoadOptions, Source, Store, StoreError};
+use fragment_sys::pool;
 use fragment_types::{ComponentName, ComponentSummary, Manifest};
 use serde::Serialize;
 
@@ -183,25 +184,9 @@ impl Manager {
     /// The same for many tasks, several at a time; results in the order of the tasks. One that fails stops none of the others.
     pub fn process_batch(&self, tasks: &[Task]) -> Vec<Result<ComposedFragment, ManagerError>> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-        let work = || {
-            while let Some((number, task)) = {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                tasks.get(number).map(|task| (number, task))
-            } {
-                let result = self.process_task(task);
-                let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                done.push((number, result));
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 0..tasks.len().min(2 * cores) {
-                scope.spawn(work);
-            }
-        });
-        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        done.sort_by_key(|(number, _)| *number);
-        done.into_iter().map(|(_, result)| result).collect()
+        let work = |task: &Task| Ok::<_, Infallible>(self.process_task(task));
+        let Ok(results) = pool::map(2 * cores, tasks, &work);
+        results
     }
 
     /// Every component of the library, by name.

@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use crate::error::Result;
-
-/// Does `work` for every item with up to `jobs` threads; the first error stops the rest.
-pub(crate) fn map<T: Sync, R: Send>(
+/// Does `work` for every item with up to `jobs` threads, on this one where one will do; the first error stops the rest.
+///
+/// # Errors
+/// The first of `work`.
+pub fn map<T: Sync, R: Send, E: Send>(
     jobs: usize,
     items: &[T],
-    work: &(dyn Fn(&T) -> Result<R> + Sync),
-) -> Result<Vec<R>> {
+    work: &(dyn Fn(&T) -> Result<R, E> + Sync),
+) -> Result<Vec<R>, E> {
     let mut results = Vec::with_capacity(items.len());
     in_order(jobs, items, work, &mut |result| {
         results.push(result);
@@ -22,16 +23,23 @@ pub(crate) fn map<T: Sync, R: Send>(
 }
 
 /// As [`map`], giving each result to `take` on this thread as soon as all before it are there.
-pub(crate) fn in_order<T: Sync, R: Send>(
+///
+/// # Errors
+/// The first of `work` and `take`.
+pub fn in_order<T: Sync, R: Send, E: Send>(
     jobs: usize,
     items: &[T],
-    work: &(dyn Fn(&T) -> Result<R> + Sync),
-    take: &mut dyn FnMut(R) -> Result<()>,
-) -> Result<()> {
+    work: &(dyn Fn(&T) -> Result<R, E> + Sync),
+    take: &mut dyn FnMut(R) -> Result<(), E>,
+) -> Result<(), E> {
+    let jobs = jobs.min(items.len());
+    if jobs <= 1 {
+        return items.iter().try_for_each(|item| take(work(item)?));
+    }
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel();
-        for _ in 0..jobs.clamp(1, items.len().max(1)) {
+        for _ in 0..jobs {
             let (sender, next, stop) = (sender.clone(), &next, &stop);
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
@@ -73,19 +81,19 @@ pub(crate) fn in_order<T: Sync, R: Send>(
 #[cfg(test)]
 mod tests {
     use super::{in_order, map};
-    use crate::error::Error;
 
     #[test]
     fn order_is_kept() {
         let items: Vec<u64> = (0..50).collect();
         let work = |n: &u64| {
             std::thread::sleep(std::time::Duration::from_micros((50 - n) * 20));
-            Ok(n * 2)
+            Ok::<_, &str>(n * 2)
         };
         assert_eq!(
             map(4, &items, &work).unwrap(),
             items.iter().map(|n| n * 2).collect::<Vec<_>>()
         );
+        assert_eq!(map(1, &items, &work).unwrap()[49], 98);
         assert!(map(4, &[], &work).unwrap().is_empty());
     }
 
@@ -93,17 +101,15 @@ mod tests {
     fn an_error_stops_work_and_hand_over() {
         let items: Vec<u64> = (0..1000).collect();
         let work = |n: &u64| {
-            if *n == 10 {
-                Err(Error::NotRoot)
-            } else {
-                Ok(*n)
-            }
+            if *n == 10 { Err("ten") } else { Ok(*n) }
         };
-        let mut taken = Vec::new();
-        let result = in_order(2, &items, &work, &mut |n| {
-            taken.push(n);
-            Ok(())
-        });
-        assert!(matches!(result, Err(Error::NotRoot)) && taken.len() <= 10);
+        for jobs in [1, 2] {
+            let mut taken = Vec::new();
+            let result = in_order(jobs, &items, &work, &mut |n| {
+                taken.push(n);
+                Ok(())
+            });
+            assert!(result == Err("ten") && taken.len() <= 10, "{jobs}");
+        }
     }
 }
