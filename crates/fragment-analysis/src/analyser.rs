@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
 use fragment_sys::root::{End, Found, Link, Root};
+use fragment_types::catalogue::CORE_CAPABILITY;
 use fragment_types::path::merged_usr;
 use fragment_types::{
     Capability, Catalogue, CatalogueError, ComponentIndex, Evidence, EvidenceKind, Need, Strength,
@@ -29,8 +30,6 @@ pub(crate) const MAX_NAMES: usize = 1024;
 pub(crate) const MAX_ELF_BYTES: usize = 8 << 20;
 /// Most look-ups in the rootfs that words and imports lead to.
 const MAX_PROBES: usize = 16 << 10;
-/// The capability of the component below every composition.
-const CORE: &str = "process_execution";
 
 /// On whose behalf something is looked at.
 #[derive(Debug, Clone)]
@@ -335,11 +334,7 @@ impl<'a> Analyser<'a> {
 
     /// Whether it is a core fragment, below every composition.
     pub(crate) fn is_core(&self, index: ComponentIndex) -> Result<bool, CatalogueError> {
-        let summary = self.library.component(index)?;
-        Ok(summary
-            .capabilities
-            .iter()
-            .any(|name| name.as_str() == CORE))
+        Ok(self.library.component(index)?.grants(CORE_CAPABILITY))
     }
 
     /// The component that resolution prefers among several: the core fragment, then by preference, then by name.
@@ -359,12 +354,8 @@ pub(crate) fn preferred(
     let mut best = None;
     for index in components {
         let summary = library.component(index)?;
-        let is_core = summary
-            .capabilities
-            .iter()
-            .any(|name| name.as_str() == CORE);
         let rank = (
-            !is_core,
+            !summary.grants(CORE_CAPABILITY),
             std::cmp::Reverse(summary.preference),
             summary.name,
             index,

@@ -2,15 +2,12 @@
 
 use std::collections::BTreeSet;
 
+pub use fragment_types::catalogue::CORE_CAPABILITY;
 use fragment_types::manifest::Size;
 use fragment_types::plan::Layer;
 use fragment_types::{
     Capability, ComponentIndex, ComponentName, EvidenceKind, Grade, Lock, Requirement, Strength,
 };
-
-/// The capability that marks the core fragment: of the components that grant it, the one with the highest preference
-/// lies below every composition.
-pub const CORE_CAPABILITY: &str = "process_execution";
 
 /// When to compose.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -11,6 +11,13 @@ use crate::digest::Digest;
 use crate::manifest::{Account, Machine, NeededSoname, PathKind, Size};
 use crate::name::{Capability, ComponentName};
 
+/// The capability that marks the core fragment: of the components that grant it, the one with the highest preference
+/// lies below every composition.
+pub const CORE_CAPABILITY: &str = "process_execution";
+
+/// How long a component stays in memory after its last use, in seconds, where nobody says.
+pub const RETENTION_SECONDS: u64 = 300;
+
 /// Position of a component in one generation of a catalogue. Meaningless in any other generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ComponentIndex(pub u32);
@@ -58,7 +65,40 @@ pub struct ComponentSummary {
 }
 
 fn default_retention() -> u64 {
-    300
+    RETENTION_SECONDS
+}
+
+impl ComponentSummary {
+    /// A component of this name, version 1.0.0, that has and needs nothing; its digests are those of the name. For libraries in memory.
+    #[must_use]
+    pub fn named(name: ComponentName) -> Self {
+        let digest = Digest::of(name.as_str().as_bytes());
+        Self {
+            name,
+            version: Version::new(1, 0, 0),
+            upstream_version: "1.0.0".to_owned(),
+            digest,
+            diff_id: digest,
+            size: Size::default(),
+            aliases: BTreeSet::new(),
+            preference: 0,
+            capabilities: BTreeSet::new(),
+            retention_seconds: RETENTION_SECONDS,
+            requires: BTreeSet::new(),
+            conflicts: BTreeSet::new(),
+            needs: Vec::new(),
+            accounts: Vec::new(),
+            cached: Vec::new(),
+            telling: Vec::new(),
+        }
+    }
+
+    /// Whether it grants a capability, by the capability's name.
+    #[must_use]
+    pub fn grants(&self, capability: &str) -> bool {
+        let mut granted = self.capabilities.iter();
+        granted.any(|own| own.as_str() == capability)
+    }
 }
 
 /// A shared object whose imports tell what its users may do ([`crate::symbol`]).

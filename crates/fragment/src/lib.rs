@@ -40,7 +40,7 @@ pub mod task;
 
 pub use control::{ControlError, Wishes};
 pub use fragment_launch as launch;
-pub use fragment_resolve::{Compose, Policy};
+pub use fragment_resolve::{CORE_CAPABILITY, Compose, Policy};
 pub use fragment_store as store;
 pub use fragment_sys::pool;
 pub use fragment_types::{

@@ -4,14 +4,12 @@ use fragment_store::{
     LeasedComponent, Limits, Load, LoadOptions, MemoryLimits, Removed, Store, StoreError, Tidied,
     Usage,
 };
+use fragment_types::catalogue::CORE_CAPABILITY;
 use fragment_types::{ComponentName, ComponentSummary};
 use serde::Serialize;
 
 use crate::library::Library;
 use crate::settings::Life;
-
-/// The capability of the component that is always there.
-const ALWAYS: &str = "process_execution";
 
 /// What [`collect`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -39,10 +37,7 @@ pub struct Status {
 /// Whether a component stays whatever the limits say: what grants `process_execution` is in every composition.
 #[must_use]
 pub fn is_pinned(component: &ComponentSummary) -> bool {
-    component
-        .capabilities
-        .iter()
-        .any(|own| own.as_str() == ALWAYS)
+    component.grants(CORE_CAPABILITY)
 }
 
 /// Every component of the library with its use and its memory, by name.

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use fragment_analysis::{Task, analyse_whole};
 use fragment_sys::root::Root;
 use fragment_types::catalogue::{CommandProvider, PathProvider, SonameProvider};
-use fragment_types::manifest::{Machine, PathKind, Size};
+use fragment_types::manifest::{Machine, PathKind};
 use fragment_types::{
     Catalogue, CatalogueError, ComponentIndex, ComponentName, ComponentSummary, Digest,
 };
@@ -79,24 +79,7 @@ impl Catalogue for Everything {
 
     fn component(&self, index: ComponentIndex) -> Result<ComponentSummary, CatalogueError> {
         let name = if index == CORE { "core" } else { "rest" };
-        Ok(ComponentSummary {
-            name: ComponentName::new(name).expect("a name"),
-            version: semver::Version::new(1, 0, 0),
-            upstream_version: "1".into(),
-            digest: Digest::of(name.as_bytes()),
-            diff_id: Digest::of(name.as_bytes()),
-            size: Size::default(),
-            aliases: Default::default(),
-            preference: 0,
-            capabilities: Default::default(),
-            retention_seconds: 300,
-            requires: Default::default(),
-            conflicts: Default::default(),
-            needs: Vec::new(),
-            accounts: Vec::new(),
-            cached: Vec::new(),
-            telling: Vec::new(),
-        })
+        Ok(ComponentSummary::named(ComponentName::new(name).expect("a name")))
     }
 
     fn named(&self, name: &str) -> Result<Vec<ComponentIndex>, CatalogueError> {

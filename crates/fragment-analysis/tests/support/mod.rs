@@ -15,7 +15,7 @@ use std::process::Command;
 use fragment_analysis::{Analysis, AnalysisError, Task, analyse};
 use fragment_sys::root::Root;
 use fragment_types::catalogue::{CommandProvider, PathProvider, SonameProvider, TellingObject};
-use fragment_types::manifest::{Machine, NeededSoname, PathKind, Size};
+use fragment_types::manifest::{Machine, NeededSoname, PathKind};
 use fragment_types::{
     Capability, Catalogue, CatalogueError, ComponentIndex, ComponentName, ComponentSummary, Digest,
     Need, Requirement, Strength,
@@ -37,22 +37,8 @@ pub struct Library(pub Vec<Component>);
 impl Library {
     pub fn component(mut self, name: &str) -> Self {
         let summary = ComponentSummary {
-            name: ComponentName::new(name).unwrap(),
-            version: "1.0.0".parse().unwrap(),
             upstream_version: "1.0".into(),
-            digest: Digest::of(name.as_bytes()),
-            diff_id: Digest::of(name.as_bytes()),
-            size: Size::default(),
-            aliases: Default::default(),
-            preference: 0,
-            capabilities: Default::default(),
-            retention_seconds: 300,
-            requires: Default::default(),
-            conflicts: Default::default(),
-            needs: Vec::new(),
-            accounts: Vec::new(),
-            cached: Vec::new(),
-            telling: Vec::new(),
+            ..ComponentSummary::named(ComponentName::new(name).unwrap())
         };
         self.0.push(Component {
             summary,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use fragment::kernel::{Attempt, Tried};
 use fragment::store::{Store, StoreError};
-use fragment::{Catalogue as _, Library, Settings};
+use fragment::{CORE_CAPABILITY, Catalogue as _, Library, Settings};
 use rustix::fs::statvfs;
 
 use super::machine::Machine;
@@ -17,9 +17,6 @@ const SUBJECT: &str = "component library";
 
 /// Below this, a build or a load soon fails.
 const LITTLE: u64 = 1 << 30;
-
-/// The capability of the component below every composition.
-const CORE: &str = "process_execution";
 
 pub(super) fn examine(machine: &Machine, settings: &Settings, tried: &Tried) -> Vec<Finding> {
     let place = machine.place(&settings.store);
@@ -79,13 +76,10 @@ fn contents(place: &Path) -> Vec<Finding> {
             )];
         }
     };
-    let has_core = components
-        .iter()
-        .any(|one| one.capabilities.iter().any(|name| name.as_str() == CORE));
-    if !has_core {
+    if !components.iter().any(|one| one.grants(CORE_CAPABILITY)) {
         return vec![Finding::problem(
             SUBJECT,
-            format!("no component grants {CORE}: nothing can be composed without one"),
+            format!("no component grants {CORE_CAPABILITY}: nothing can be composed without one"),
             "fragment library build core",
         )];
     }
@@ -170,6 +164,9 @@ mod tests {
         Store::open_or_create(&place).unwrap();
         let findings = contents(&place);
         assert_eq!(findings[0].level, Level::Problem, "{findings:?}");
-        assert!(findings[0].finding.contains(CORE), "{findings:?}");
+        assert!(
+            findings[0].finding.contains(CORE_CAPABILITY),
+            "{findings:?}"
+        );
     }
 }

@@ -1,7 +1,6 @@
 //! A library in memory.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use std::collections::BTreeSet;
 
 use fragment_types::catalogue::{CatalogueError, CommandProvider, PathProvider, SonameProvider};
 use fragment_types::manifest::{Machine, NeededSoname, PathKind, Size};
@@ -41,26 +40,13 @@ pub(crate) fn needed(soname: &str, versions: &[&str]) -> NeededSoname {
 pub(crate) fn component(text: &str, stored: u64) -> Component {
     Component {
         summary: ComponentSummary {
-            name: name(text),
-            version: Version::new(1, 0, 0),
-            upstream_version: "1.0.0".to_owned(),
-            digest: Digest::of(text.as_bytes()),
             diff_id: Digest::of(format!("tree of {text}").as_bytes()),
             size: Size {
                 plain: stored * 3,
                 stored,
                 entries: 1,
             },
-            aliases: BTreeSet::new(),
-            preference: 0,
-            capabilities: BTreeSet::new(),
-            retention_seconds: 300,
-            requires: BTreeSet::new(),
-            conflicts: BTreeSet::new(),
-            needs: Vec::new(),
-            accounts: Vec::new(),
-            cached: Vec::new(),
-            telling: Vec::new(),
+            ..ComponentSummary::named(name(text))
         },
         paths: Vec::new(),
         paths_at: Vec::new(),

@@ -46,7 +46,7 @@ pub fn unmet(
     let mut all = comparison.names();
     let life = &settings.life;
     if life.core != Declared::default() {
-        let cores = components.iter().filter(|one| grants(one, CORE_CAPABILITY));
+        let cores = components.iter().filter(|one| one.grants(CORE_CAPABILITY));
         match cores.max_by_key(|one| one.preference) {
             Some(core) => all.extend(comparison.held("core", &life.core, core)),
             None => all.push(Unmet {
@@ -63,11 +63,6 @@ pub fn unmet(
         }
     }
     all
-}
-
-fn grants(component: &ComponentSummary, capability: &str) -> bool {
-    let mut granted = component.capabilities.iter();
-    granted.any(|one| one.as_str() == capability)
 }
 
 struct Comparison<'s> {
@@ -126,11 +121,8 @@ impl<'s> Comparison<'s> {
         }
         for said in &self.settings.said {
             for capability in &said.wishes.require {
-                if !self
-                    .components
-                    .iter()
-                    .any(|one| grants(one, capability.as_str()))
-                {
+                let mut library = self.components.iter();
+                if !library.any(|one| one.grants(capability.as_str())) {
                     all.push(Unmet {
                         from: origin(said, "require", None),
                         key: "require".to_owned(),
@@ -209,36 +201,24 @@ impl<'s> Comparison<'s> {
 mod tests {
     use std::path::Path;
 
-    use fragment_types::Digest;
     use fragment_types::manifest::Size;
 
     use super::super::configuration;
     use super::*;
 
     fn component(name: &str, stored: u64, capabilities: &[&str]) -> ComponentSummary {
+        let named = |name: String| ComponentName::new(name).unwrap();
+        let granted = capabilities.iter();
         ComponentSummary {
-            name: ComponentName::new(name).unwrap(),
-            version: semver::Version::new(1, 0, 0),
-            upstream_version: "1".to_owned(),
-            digest: Digest::of(name.as_bytes()),
-            diff_id: Digest::of(name.as_bytes()),
             size: Size {
                 stored,
                 ..Size::default()
             },
-            aliases: [ComponentName::new(format!("{name}-alias")).unwrap()].into(),
-            preference: 0,
-            capabilities: capabilities
-                .iter()
+            aliases: [named(format!("{name}-alias"))].into(),
+            capabilities: granted
                 .map(|text| Capability::new(*text).unwrap())
                 .collect(),
-            retention_seconds: 300,
-            requires: [].into(),
-            conflicts: [].into(),
-            needs: Vec::new(),
-            accounts: Vec::new(),
-            cached: Vec::new(),
-            telling: Vec::new(),
+            ..ComponentSummary::named(named(name.to_owned()))
         }
     }
 

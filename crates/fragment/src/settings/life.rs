@@ -5,10 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use fragment_types::catalogue::RETENTION_SECONDS;
 use fragment_types::{Capability, ComponentName};
 
 /// How long a component stays loaded after its last user where nobody says.
-pub const RETENTION: Duration = Duration::from_secs(300);
+pub const RETENTION: Duration = Duration::from_secs(RETENTION_SECONDS);
 
 /// How components and decisions live on this node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
