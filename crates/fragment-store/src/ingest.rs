@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Read, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fragment_types::{Digest, Manifest};
 use rustix::fs::OFlags;
@@ -79,9 +79,7 @@ impl Store {
             staged.push(writer.stage(number, artifact)?);
         }
         // one flush for everything unpacked, before anything of it gets its final name
-        tree::open(self.root())
-            .and_then(rustix::fs::syncfs)
-            .map_err(StoreError::sync(self.root()))?;
+        self.flush()?;
         let mut index = self.index()?;
         for staged in &staged {
             writer.publish_staged(staged)?;
@@ -158,45 +156,15 @@ impl Writer<'_> {
     /// Copies the layer to `tmp/` and checks its length and digest on the way.
     fn copy_layer(&self, number: usize, artifact: &Artifact) -> Result<File, StoreError> {
         let manifest = &artifact.manifest;
-        let path = self.tmp(&Part::Layer.name(number));
-        let mut copy = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(StoreError::create(&path))?;
         let source = OpenOptions::new()
             .read(true)
             // a fifo must not block us
             .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
             .open(&artifact.layer)
             .map_err(StoreError::open(&artifact.layer))?;
-        let size = |found| StoreError::BlobSize {
-            path: artifact.layer.clone(),
-            expected: manifest.size.stored,
-            found,
-        };
-        let mut left = manifest.size.stored;
-        let (found, length) = digest_all(source, StoreError::read(&artifact.layer), |piece| {
-            // no more than promised: a layer that never ends must not fill the disk
-            left = left
-                .checked_sub(piece.len() as u64)
-                .ok_or_else(|| size(manifest.size.stored - left + piece.len() as u64))?;
-            copy.write_all(piece).map_err(StoreError::write(&path))
-        })?;
-        if length != manifest.size.stored {
-            return Err(size(length));
-        }
-        let expected = manifest.layer.digest;
-        if found != expected {
-            return Err(StoreError::BlobDigest {
-                path: artifact.layer.clone(),
-                expected,
-                found,
-            });
-        }
-        Ok(copy)
+        let path = self.tmp(&Part::Layer.name(number));
+        let unreadable = StoreError::read(&artifact.layer);
+        copy_checked(manifest, source, &artifact.layer, unreadable, &path)
     }
 
     fn publish_staged(&self, staged: &Staged<'_>) -> Result<(), StoreError> {
@@ -210,4 +178,48 @@ impl Writer<'_> {
         self.publish_blob(&Part::Config.name(*number), &Digest::of(&documents.config))?;
         self.publish_blob(&Part::Manifest.name(*number), &documents.descriptor.digest)
     }
+}
+
+/// Copies a layer into the new file `to`, and checks on the way that it has the length and digest of the manifest. `from` is what
+/// errors call it, `unreadable` makes one of a failed read.
+pub(crate) fn copy_checked(
+    manifest: &Manifest,
+    source: impl Read,
+    from: &Path,
+    unreadable: impl FnOnce(io::Error) -> StoreError,
+    to: &Path,
+) -> Result<File, StoreError> {
+    let mut copy = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(to)
+        .map_err(StoreError::create(to))?;
+    let promised = manifest.size.stored;
+    let size = |found| StoreError::BlobSize {
+        path: from.to_owned(),
+        expected: promised,
+        found,
+    };
+    let mut left = promised;
+    let (found, length) = digest_all(source, unreadable, |piece| {
+        // no more than promised: a layer that never ends must not fill the disk
+        left = left
+            .checked_sub(piece.len() as u64)
+            .ok_or_else(|| size(promised - left + piece.len() as u64))?;
+        copy.write_all(piece).map_err(StoreError::write(to))
+    })?;
+    if length != promised {
+        return Err(size(length));
+    }
+    let expected = manifest.layer.digest;
+    if found != expected {
+        return Err(StoreError::BlobDigest {
+            path: from.to_owned(),
+            expected,
+            found,
+        });
+    }
+    Ok(copy)
 }

@@ -69,6 +69,19 @@ pub(crate) fn open_file(path: &Path) -> Result<File, StoreError> {
         .map_err(StoreError::open(path))
 }
 
+/// Opens a lock file, made if it is not there.
+pub(crate) fn open_lock(path: &Path) -> Result<File, StoreError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)
+        .map_err(StoreError::open(path))
+}
+
 /// Content of a file of the store of at most `limit` bytes.
 pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
     let mut content = Vec::new();

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use fragment_sys::lock::LockMode;
 use fragment_types::plan::Layer;
-use fragment_types::{ComponentName, Digest};
+use fragment_types::{ComponentName, ComponentSummary, Digest};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
@@ -62,6 +62,16 @@ impl From<&Layer> for LeasedComponent {
             name: layer.name.clone(),
             digest: layer.digest,
             diff_id: layer.diff_id,
+        }
+    }
+}
+
+impl From<ComponentSummary> for LeasedComponent {
+    fn from(component: ComponentSummary) -> Self {
+        Self {
+            name: component.name,
+            digest: component.digest,
+            diff_id: component.diff_id,
         }
     }
 }

@@ -19,6 +19,7 @@ mod life;
 mod load;
 mod oci;
 mod store;
+mod times;
 mod transfer;
 mod tree;
 mod unpack;

@@ -14,14 +14,15 @@ use std::time::{Duration, SystemTime};
 
 use fragment_sys::lock::LockMode;
 use fragment_sys::residency;
-use fragment_types::{ComponentName, ComponentSummary, Digest};
-use rustix::fs::{AtFlags, CWD, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use fragment_types::{Capability, ComponentName, Digest};
+use rustix::fs::{AtFlags, CWD, OFlags};
 
 use crate::collect::mounted_trees;
 use crate::error::StoreError;
 use crate::layout::{self, LOADS, USES};
 use crate::lease::LeasedComponent;
 use crate::store::Store;
+use crate::times;
 use crate::tree;
 use crate::unpack::open_beneath;
 
@@ -42,6 +43,8 @@ pub struct Limits {
     pub disk: Option<u64>,
     /// Bytes of the file system that stay free.
     pub disk_free: Option<u64>,
+    /// Components that grant this stay, whatever the other limits say.
+    pub keep: Option<Capability>,
 }
 
 impl Limits {
@@ -149,14 +152,11 @@ fn is_expired(usage: &Usage, limits: &Limits, now: u64) -> bool {
 }
 
 impl Store {
-    /// Every component of the library with its use. `pinned` says of which it stays whatever the limits say.
+    /// Every component of the library with its use, under these limits.
     ///
     /// # Errors
     /// When catalogue or leases cannot be read.
-    pub fn usages(
-        &self,
-        pinned: &dyn Fn(&ComponentSummary) -> bool,
-    ) -> Result<Vec<Usage>, StoreError> {
+    pub fn usages(&self, limits: &Limits) -> Result<Vec<Usage>, StoreError> {
         let mut users: BTreeMap<Digest, usize> = BTreeMap::new();
         for lease in self.leases()? {
             let trees: BTreeSet<_> = lease.components.iter().map(|one| one.diff_id).collect();
@@ -165,6 +165,7 @@ impl Store {
             }
         }
         let mounted = mounted_trees();
+        let keep = limits.keep.as_ref().map(Capability::as_str);
         let mut usages = Vec::new();
         for component in self.components()? {
             let diff_id = component.diff_id;
@@ -179,7 +180,7 @@ impl Store {
                 plain: if loaded { component.size.plain } else { 0 },
                 loaded,
                 users: users.get(&diff_id).copied().unwrap_or(0),
-                pinned: pinned(&component),
+                pinned: keep.is_some_and(|keep| component.grants(keep)),
                 mounted: mounted.contains(&diff_id.hex()),
                 last_used: used,
                 evicted: evicted > used,
@@ -282,31 +283,35 @@ impl Store {
         let component = self.component(name)?;
         let removed = {
             let _lock = self.lock_leases(LockMode::Exclusive)?;
-            let holders = self.holders(&component.diff_id)?;
-            if !holders.is_empty() {
-                return Err(StoreError::InUse {
-                    component: name.clone(),
-                    holders,
-                });
-            }
+            self.require_unused(name, &component.diff_id)?;
             self.move_tree_away(&component.diff_id)?
         };
         self.remove_abandoned_loads(None)?;
         Ok(if removed { component.size.plain } else { 0 })
     }
 
-    /// Who uses a tree, for people; empty for nobody. Only under the lease lock does that stay true.
-    pub(crate) fn holders(&self, diff_id: &Digest) -> Result<String, StoreError> {
-        let mut holders: Vec<String> = self
-            .leases()?
-            .into_iter()
-            .filter(|lease| lease.components.iter().any(|one| one.diff_id == *diff_id))
+    /// Refuses a component that somebody uses, and says who. Only under the lease lock does it stay unused.
+    pub(crate) fn require_unused(
+        &self,
+        name: &ComponentName,
+        diff_id: &Digest,
+    ) -> Result<(), StoreError> {
+        let leases = self.leases()?.into_iter();
+        let users =
+            leases.filter(|lease| lease.components.iter().any(|one| one.diff_id == *diff_id));
+        let mut holders: Vec<String> = users
             .map(|lease| format!("`{}`", lease.holder.id))
             .collect();
         if holders.is_empty() && mounted_trees().contains(&diff_id.hex()) {
             holders.push("an overlay that is still mounted".to_owned());
         }
-        Ok(holders.join(", "))
+        if holders.is_empty() {
+            return Ok(());
+        }
+        Err(StoreError::InUse {
+            component: name.clone(),
+            holders: holders.join(", "),
+        })
     }
 
     /// Takes the tree's name away, to be removed later; whether it was there. Only under the exclusive lease lock.
@@ -332,83 +337,78 @@ impl Store {
     }
 
     /// Makes the limits hold: what nobody uses is evicted from memory when its retention is over, then as far as the memory limit
-    /// asks, and unloaded as far as the disk's limits ask. What is in use, `pinned` or mounted stays. [`Store::sweep`] first,
+    /// asks, and unloaded as far as the disk's limits ask. What is in use, kept or mounted stays. [`Store::sweep`] first,
     /// or containers that are gone keep theirs.
     ///
     /// # Errors
     /// When leases or trees cannot be read, or a tree cannot be removed.
-    pub fn tidy(
-        &self,
-        limits: &Limits,
-        pinned: &dyn Fn(&ComponentSummary) -> bool,
-    ) -> Result<Tidied, StoreError> {
+    pub fn tidy(&self, limits: &Limits) -> Result<Tidied, StoreError> {
         let mut tidied = Tidied::default();
         self.settle()?;
-        self.tidy_disk(limits, pinned, 0, &mut tidied)?;
-        self.tidy_memory(limits, pinned, &mut tidied)?;
+        let usages = self.tidy_disk(limits, 0, &mut tidied)?;
+        self.tidy_memory(limits, &usages, &mut tidied)?;
         Ok(tidied)
     }
 
     /// Makes room for `bytes` more on the disk, as far as the limits ask for it: of what nobody uses.
-    ///
-    /// # Errors
-    /// As [`Store::tidy`].
-    pub fn make_room(
-        &self,
-        limits: &Limits,
-        pinned: &dyn Fn(&ComponentSummary) -> bool,
-        bytes: u64,
-    ) -> Result<Tidied, StoreError> {
-        let mut tidied = Tidied::default();
-        self.tidy_disk(limits, pinned, bytes, &mut tidied)?;
-        Ok(tidied)
+    pub(crate) fn make_room(&self, limits: &Limits, bytes: u64) -> Result<(), StoreError> {
+        // mostly nothing is asked for, and nothing has to be looked at
+        if limits.disk.is_none() && self.lacking(limits, bytes)? == 0 {
+            return Ok(());
+        }
+        self.tidy_disk(limits, bytes, &mut Tidied::default())
+            .map(drop)
     }
 
+    /// Bytes that the file system lacks, with `more` to come, of what is to stay free.
+    fn lacking(&self, limits: &Limits, more: u64) -> Result<u64, StoreError> {
+        match limits.disk_free {
+            Some(free) => Ok(free.saturating_add(more).saturating_sub(self.free_bytes()?)),
+            None => Ok(0),
+        }
+    }
+
+    /// Unloads what the disk's limits ask for, with `more` bytes to come; every component with its use after that.
     fn tidy_disk(
         &self,
         limits: &Limits,
-        pinned: &dyn Fn(&ComponentSummary) -> bool,
         more: u64,
         tidied: &mut Tidied,
-    ) -> Result<(), StoreError> {
-        {
-            let _lock = self.lock_leases(LockMode::Exclusive)?;
-            let mut usages = self.usages(pinned)?;
-            let now = millis(self.now());
-            for usage in usages.iter_mut().filter(|usage| usage.last_used > now) {
-                // the clock was wrong then: its time begins anew, or it would never end
-                usage.last_used = now;
-                self.note_use(&usage.diff_id)?;
-            }
-            let used: u64 = usages.iter().map(|usage| usage.stored + usage.plain).sum();
-            let used = used.saturating_add(more);
-            let excess = limits.disk.map_or(0, |limit| used.saturating_sub(limit));
-            let lacking = match limits.disk_free {
-                Some(free) => free.saturating_add(more).saturating_sub(self.free_bytes()?),
-                None => 0,
-            };
-            let excess = excess.max(lacking);
-            for number in to_unload(&usages, limits, now, excess) {
-                let usage = &usages[number];
-                if self.move_tree_away(&usage.diff_id)? {
-                    tidied.unloaded.push(usage.name.clone());
-                    tidied.unloaded_bytes += usage.plain;
-                }
-            }
-            tidied.disk_over = excess.saturating_sub(tidied.unloaded_bytes);
+    ) -> Result<Vec<Usage>, StoreError> {
+        let lock = self.lock_leases(LockMode::Exclusive)?;
+        let mut usages = self.usages(limits)?;
+        let now = millis(self.now());
+        for usage in usages.iter_mut().filter(|usage| usage.last_used > now) {
+            // the clock was wrong then: its time begins anew, or it would never end
+            usage.last_used = now;
+            self.note_use(&usage.diff_id)?;
         }
-        self.remove_abandoned_loads(None)
+        let used: u64 = usages.iter().map(|usage| usage.stored + usage.plain).sum();
+        let used = used.saturating_add(more);
+        let excess = limits.disk.map_or(0, |limit| used.saturating_sub(limit));
+        let excess = excess.max(self.lacking(limits, more)?);
+        for number in to_unload(&usages, limits, now, excess) {
+            let usage = &mut usages[number];
+            if self.move_tree_away(&usage.diff_id)? {
+                tidied.unloaded.push(usage.name.clone());
+                tidied.unloaded_bytes += usage.plain;
+            }
+            (usage.loaded, usage.plain) = (false, 0);
+        }
+        tidied.disk_over = excess.saturating_sub(tidied.unloaded_bytes);
+        drop(lock);
+        self.remove_abandoned_loads(None)?;
+        Ok(usages)
     }
 
     fn tidy_memory(
         &self,
         limits: &Limits,
-        pinned: &dyn Fn(&ComponentSummary) -> bool,
+        usages: &[Usage],
         tidied: &mut Tidied,
     ) -> Result<(), StoreError> {
-        let usages = self.usages(pinned)?;
         let now = millis(self.now());
-        for usage in &usages {
+        for usage in usages {
             if usage.is_free() && !usage.evicted && is_expired(usage, limits, now) {
                 self.evict_noting(usage, tidied)?;
             }
@@ -424,7 +424,7 @@ impl Store {
         if total <= memory.soft {
             return Ok(());
         }
-        for number in by_age(&usages, limits, now) {
+        for number in by_age(usages, limits, now) {
             let usage = &usages[number];
             let has_some = cached.get(&usage.diff_id).is_some_and(|bytes| *bytes > 0);
             if total > memory.target && usage.is_free() && has_some {
@@ -439,10 +439,7 @@ impl Store {
     fn evict_noting(&self, usage: &Usage, tidied: &mut Tidied) -> Result<u64, StoreError> {
         let bytes = self.evict(&usage.diff_id)?;
         let path = self.path(USES).join(usage.diff_id.hex());
-        let times = Timestamps {
-            last_access: timespec(self.now()),
-            last_modification: omitted(),
-        };
+        let times = times::accessed(times::of(self.now()));
         // one that was never used has no such file, and is looked at every time
         let _ = rustix::fs::utimensat(CWD, &path, &times, AtFlags::SYMLINK_NOFOLLOW);
         if bytes > 0 {
@@ -461,10 +458,7 @@ impl Store {
     /// Notes that the tree is used now.
     pub(crate) fn note_use(&self, diff_id: &Digest) -> Result<(), StoreError> {
         let path = self.path(USES).join(diff_id.hex());
-        let times = Timestamps {
-            last_access: omitted(),
-            last_modification: timespec(self.now()),
-        };
+        let times = times::modified(times::of(self.now()));
         let touch = || rustix::fs::utimensat(CWD, &path, &times, AtFlags::SYMLINK_NOFOLLOW);
         match touch() {
             Err(rustix::io::Errno::NOENT) => {
@@ -494,32 +488,9 @@ fn make_empty(path: &PathBuf) -> Result<(), StoreError> {
         }
         made => made,
     }?;
-    let times = Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        },
-        last_modification: omitted(),
-    };
+    let times = times::accessed(times::LONG_AGO);
     rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
         .map_err(StoreError::write(path))
-}
-
-fn omitted() -> Timespec {
-    Timespec {
-        tv_sec: 0,
-        tv_nsec: UTIME_OMIT,
-    }
-}
-
-fn timespec(time: SystemTime) -> Timespec {
-    let since = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    Timespec {
-        tv_sec: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: since.subsec_nanos().into(),
-    }
 }
 
 fn millis(time: SystemTime) -> u64 {

@@ -10,8 +10,8 @@
 //! nanoseconds, which layers do not have; a tree with the mark of another boot may be one that a power failure cut short, and is
 //! loaded again.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -24,10 +24,11 @@ use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 
 use crate::error::StoreError;
 use crate::expected::{Expected, LIMITS};
-use crate::layer::{Compression, Hashing, LayerError, digest_all};
+use crate::ingest::copy_checked;
+use crate::layer::{Compression, Hashing, LayerError};
 use crate::layout::{self, LOADS, QUARANTINE, TREES};
 use crate::lease::LeasedComponent;
-use crate::life::REMOVED;
+use crate::life::{Limits, REMOVED};
 use crate::store::Store;
 use crate::tree::{self, Flushed};
 use crate::unpack::{Content, unpack};
@@ -87,7 +88,7 @@ impl Source for LayoutSource {
 }
 
 /// How loads are bounded, and where from they are.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct LoadOptions<'s> {
     /// Loads at a time, of all processes together.
     pub concurrent: usize,
@@ -95,6 +96,8 @@ pub struct LoadOptions<'s> {
     pub timeout: Duration,
     /// Asked in order for a layer that the store does not have.
     pub sources: &'s [&'s dyn Source],
+    /// What the disk allows: room is made first, of what nobody uses.
+    pub limits: Limits,
 }
 
 impl Default for LoadOptions<'_> {
@@ -103,6 +106,7 @@ impl Default for LoadOptions<'_> {
             concurrent: 10,
             timeout: Duration::from_secs(30),
             sources: &[],
+            limits: Limits::default(),
         }
     }
 }
@@ -114,6 +118,7 @@ impl std::fmt::Debug for LoadOptions<'_> {
             .field("concurrent", &self.concurrent)
             .field("timeout", &self.timeout)
             .field("sources", &sources)
+            .field("limits", &self.limits)
             .finish()
     }
 }
@@ -145,6 +150,13 @@ struct Deadline {
 }
 
 impl Deadline {
+    fn new(timeout: Duration) -> Self {
+        Self {
+            started: Instant::now(),
+            timeout,
+        }
+    }
+
     fn left(&self) -> Duration {
         self.timeout.saturating_sub(self.started.elapsed())
     }
@@ -184,45 +196,22 @@ impl Store {
         components: &[LeasedComponent],
         options: &LoadOptions<'_>,
     ) -> Result<Vec<Load>, StoreError> {
-        let missing = self.missing_trees(components)?;
-        self.load_missing(components, &missing, options)
-    }
-
-    /// The numbers of those of `components` that are not loaded.
-    ///
-    /// # Errors
-    /// When it cannot be asked.
-    pub fn missing_trees(&self, components: &[LeasedComponent]) -> Result<Vec<usize>, StoreError> {
         let mut missing = Vec::new();
         for (number, component) in components.iter().enumerate() {
             if !self.is_loaded(&component.diff_id)? {
                 missing.push(number);
             }
         }
-        Ok(missing)
-    }
-
-    /// [`Store::ready`], where it is known which are `missing`.
-    ///
-    /// # Errors
-    /// As [`Store::ready`].
-    pub fn load_missing(
-        &self,
-        components: &[LeasedComponent],
-        missing: &[usize],
-        options: &LoadOptions<'_>,
-    ) -> Result<Vec<Load>, StoreError> {
         let mut loads = vec![Load::Present; components.len()];
         if missing.is_empty() {
             return Ok(loads);
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let jobs = cores.min(options.concurrent.max(1));
-        let loaded = pool::map(jobs, missing, &|number| {
-            self.load(&components[*number], options)
-        })?;
-        for (number, load) in missing.iter().zip(loaded) {
-            loads[*number] = load;
+        let work = |number: &usize| self.load(&components[*number], options);
+        let loaded = pool::map(jobs, &missing, &work)?;
+        for (number, load) in missing.into_iter().zip(loaded) {
+            loads[number] = load;
         }
         Ok(loads)
     }
@@ -241,15 +230,8 @@ impl Store {
         if self.is_loaded(&component.diff_id)? {
             return Ok(Load::Present);
         }
-        let deadline = Deadline {
-            started: Instant::now(),
-            timeout: options.timeout,
-        };
-        let name = &component.name;
-        let directory = self.path(LOADS);
-        layout::make_directory(&directory, 0o700)?;
-        let lock = Turn::take(&directory.join(component.diff_id.hex()), &deadline)?
-            .ok_or_else(|| deadline.error(name, "waiting for another process that loads it"))?;
+        let (name, deadline) = (&component.name, Deadline::new(options.timeout));
+        let turn = self.turn(name, &component.diff_id, &deadline)?;
         if self.is_loaded(&component.diff_id)? {
             return Ok(Load::Awaited);
         }
@@ -267,8 +249,9 @@ impl Store {
                 }
                 other => other,
             })?;
+        self.make_room(&options.limits, manifest.size.plain)?;
         let fetched = self.unpack_or_fetch(&manifest, options.sources, &deadline)?;
-        drop(lock);
+        drop(turn);
         let _ = self.note_use(&component.diff_id);
         Ok(Load::Unpacked {
             bytes: manifest.size.plain,
@@ -335,40 +318,56 @@ impl Store {
         let blob = self.blob_path(&manifest.layer.digest);
         if blob.is_file() {
             match self.unpack_into_place(manifest, &expected, deadline) {
-                Err(error) if is_content(&error) && !self.is_intact(manifest)? => {
+                Err(error)
+                    if is_content(&error)
+                        && self.layer_digest(manifest, &mut |_| {})? != manifest.layer.digest =>
+                {
                     self.quarantine(&manifest.layer.digest)?;
                 }
                 other => return other.map(|()| false),
             }
         }
-        for source in sources {
-            if self.fetch(manifest, *source, deadline)? {
-                self.unpack_into_place(manifest, &expected, deadline)?;
-                return Ok(true);
-            }
+        if !self.fetch_first(manifest, sources, deadline)? {
+            return Err(self.missing(manifest));
         }
-        Err(self.missing(manifest))
+        self.unpack_into_place(manifest, &expected, deadline)?;
+        Ok(true)
     }
 
-    /// Fetches a layer from the first source that has it; whether one has.
+    /// The right to load a component, as soon as nobody else has it.
+    fn turn(
+        &self,
+        component: &ComponentName,
+        diff_id: &Digest,
+        deadline: &Deadline,
+    ) -> Result<Turn, StoreError> {
+        let directory = self.path(LOADS);
+        layout::make_directory(&directory, 0o700)?;
+        let turn = Turn::take(&directory.join(diff_id.hex()), deadline)?;
+        turn.ok_or_else(|| deadline.error(component, "waiting for another process that loads it"))
+    }
+
+    /// Fetches a layer from the first source that has it, and nothing else; whether one has.
     pub(crate) fn fetch_from_any(
         &self,
         manifest: &Manifest,
         options: &LoadOptions<'_>,
     ) -> Result<bool, StoreError> {
-        let deadline = Deadline {
-            started: Instant::now(),
-            timeout: options.timeout,
-        };
-        let directory = self.path(LOADS);
-        layout::make_directory(&directory, 0o700)?;
-        let _turn = Turn::take(&directory.join(manifest.layer.diff_id.hex()), &deadline)?
-            .ok_or_else(|| {
-                deadline.error(&manifest.name, "waiting for another process that loads it")
-            })?;
-        self.remove_abandoned_loads(Some(&manifest.layer.diff_id))?;
-        for source in options.sources {
-            if self.fetch(manifest, *source, &deadline)? {
+        let deadline = Deadline::new(options.timeout);
+        let diff_id = &manifest.layer.diff_id;
+        let _turn = self.turn(&manifest.name, diff_id, &deadline)?;
+        self.remove_abandoned_loads(Some(diff_id))?;
+        self.fetch_first(manifest, options.sources, &deadline)
+    }
+
+    fn fetch_first(
+        &self,
+        manifest: &Manifest,
+        sources: &[&dyn Source],
+        deadline: &Deadline,
+    ) -> Result<bool, StoreError> {
+        for source in sources {
+            if self.fetch(manifest, *source, deadline)? {
                 return Ok(true);
             }
         }
@@ -385,13 +384,6 @@ impl Store {
         }
         let path = self.blob_path(digest);
         StoreError::LayerGone { component, path }
-    }
-
-    fn is_intact(&self, manifest: &Manifest) -> Result<bool, StoreError> {
-        let path = self.blob_path(&manifest.layer.digest);
-        let file = layout::open_file(&path)?;
-        let (found, _) = digest_all(file, StoreError::read(&path), |_| Ok(()))?;
-        Ok(found == manifest.layer.digest)
     }
 
     /// Puts a blob aside that is not what its name says. One of that name that is there already is replaced.
@@ -417,11 +409,6 @@ impl Store {
         let unfinished = Unfinished(self.load_path(diff_id, UNFINISHED));
         layout::make_directory(&unfinished.0, 0o700)?;
         let root = tree::open(&unfinished.0).map_err(StoreError::open(&unfinished.0))?;
-        let digest_error = |found| StoreError::BlobDigest {
-            path: self.blob_path(&manifest.layer.digest),
-            expected: manifest.layer.digest,
-            found,
-        };
         let path = self.blob_path(&manifest.layer.digest);
         let layer = |source| match source {
             LayerError::Read(error) if error.kind() == io::ErrorKind::TimedOut => {
@@ -443,14 +430,11 @@ impl Store {
         let mut blob = layout::open_file(&path)?;
         let compression = Compression::of(&mut blob).map_err(layer)?;
         let found = if manifest.size.stored > DIGEST_BESIDE {
-            let beside = layout::open_file(&path)?;
             std::thread::scope(|scope| {
-                let path = &path;
-                let digest =
-                    scope.spawn(move || digest_all(beside, StoreError::read(path), |_| Ok(())));
+                let digest = scope.spawn(|| self.layer_digest(manifest, &mut |_| {}));
                 unpack(&mut blob, compression)?;
                 match digest.join() {
-                    Ok(digested) => digested.map(|(found, _)| found),
+                    Ok(digested) => digested,
                     Err(panic) => std::panic::resume_unwind(panic),
                 }
             })?
@@ -462,7 +446,11 @@ impl Store {
             hashing.digest()
         };
         if found != manifest.layer.digest {
-            return Err(digest_error(found));
+            return Err(StoreError::BlobDigest {
+                path,
+                expected: manifest.layer.digest,
+                found,
+            });
         }
         if !tree::mark(root.as_fd()).map_err(StoreError::write(&unfinished.0))? {
             // a file system that keeps no such times
@@ -473,7 +461,8 @@ impl Store {
 
     /// Gives an unpacked tree its name. One that is there already is of another boot and was never flushed.
     fn put_in_place(&self, from: &Path, manifest: &Manifest) -> Result<(), StoreError> {
-        let to = self.tree_path(&manifest.layer.diff_id);
+        let diff_id = &manifest.layer.diff_id;
+        let to = self.tree_path(diff_id);
         match fs::rename(from, &to) {
             // a directory with something in it
             Err(error)
@@ -484,11 +473,21 @@ impl Store {
             {
                 // whoever has a lease of it loaded it after the boot; it was not doubtful then
                 let _lock = self.lock_leases(LockMode::Exclusive)?;
-                renameat_with(CWD, from, CWD, &to, RenameFlags::EXCHANGE)
-                    .map_err(StoreError::rename(from, &to))
+                self.replace_tree(from, diff_id)
             }
             renamed => renamed.map_err(StoreError::rename(from, &to)),
         }
+    }
+
+    /// Gives `new` the name of a tree, in the place of one that has it: at no moment is there none. Only under the exclusive lease
+    /// lock.
+    pub(crate) fn replace_tree(&self, new: &Path, diff_id: &Digest) -> Result<(), StoreError> {
+        let tree = self.tree_path(diff_id);
+        if fs::symlink_metadata(&tree).is_err() {
+            return layout::rename(new, &tree);
+        }
+        renameat_with(CWD, new, CWD, &tree, RenameFlags::EXCHANGE)
+            .map_err(StoreError::rename(new, &tree))
     }
 
     /// Copies a blob from a source into the store, checked. Whether the source has it.
@@ -513,42 +512,11 @@ impl Store {
         };
         let unfinished = Unfinished(self.load_path(&manifest.layer.diff_id, FETCHED));
         let path = &unfinished.0;
-        let mut copy = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(StoreError::create(path))?;
         let timed = Timed {
             source: blob,
             deadline: *deadline,
         };
-        let mut left = manifest.size.stored;
-        let (found, length) = digest_all(timed, failed, |piece| {
-            // no more than promised: a blob that never ends must not fill the disk
-            left = left
-                .checked_sub(piece.len() as u64)
-                .ok_or(StoreError::BlobSize {
-                    path: path.clone(),
-                    expected: manifest.size.stored,
-                    found: manifest.size.stored - left + piece.len() as u64,
-                })?;
-            copy.write_all(piece).map_err(StoreError::write(path))
-        })?;
-        if length != manifest.size.stored {
-            return Err(StoreError::BlobSize {
-                path: path.clone(),
-                expected: manifest.size.stored,
-                found: length,
-            });
-        }
-        if found != digest {
-            return Err(StoreError::BlobDigest {
-                path: path.clone(),
-                expected: digest,
-                found,
-            });
-        }
+        let copy = copy_checked(manifest, timed, path, failed, path)?;
         copy.sync_all().map_err(StoreError::sync(path))?;
         layout::rename(path, &self.blob_path(&digest))?;
         Ok(true)
@@ -561,7 +529,7 @@ impl Store {
         loop {
             for number in 0..slots {
                 let path = directory.join(format!("slot-{number}"));
-                let file = lock_file(&path)?;
+                let file = layout::open_lock(&path)?;
                 let lock = FileLock::attempt(file.into(), LockMode::Exclusive)
                     .map_err(StoreError::lock(&path))?;
                 if lock.is_some() {
@@ -624,18 +592,6 @@ fn is_content(error: &StoreError) -> bool {
     }
 }
 
-fn lock_file(path: &Path) -> Result<File, StoreError> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-        .open(path)
-        .map_err(StoreError::open(path))
-}
-
 /// Removes a file or tree in a directory of ours; nothing there is no error.
 fn remove_any(directory: &Path, name: &str) -> Result<(), StoreError> {
     let path = directory.join(name);
@@ -660,7 +616,7 @@ impl Turn {
     /// Waits for it; `None` when the time is over.
     fn take(path: &Path, deadline: &Deadline) -> Result<Option<Self>, StoreError> {
         loop {
-            let file = lock_file(path)?;
+            let file = layout::open_lock(path)?;
             let mine = file.metadata().map_err(StoreError::open(path))?;
             let lock = FileLock::wait_at_most(file.into(), LockMode::Exclusive, deadline.left())
                 .map_err(StoreError::lock(path))?;
@@ -676,11 +632,7 @@ impl Turn {
 
     /// Takes it if nobody has it.
     fn attempt(path: &Path) -> Result<Option<Self>, StoreError> {
-        let deadline = Deadline {
-            started: Instant::now(),
-            timeout: Duration::ZERO,
-        };
-        Self::take(path, &deadline)
+        Self::take(path, &Deadline::new(Duration::ZERO))
     }
 }
 

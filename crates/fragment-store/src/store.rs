@@ -1,9 +1,8 @@
 //! Opening a store and reading from it.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +12,6 @@ use fragment_sys::lock::{FileLock, LockMode};
 use fragment_types::{
     Catalogue, ComponentIndex, ComponentName, ComponentSummary, Digest, Manifest, canonical,
 };
-use rustix::fs::OFlags;
 
 use crate::catalogue::{MappedCatalogue, Unresolved};
 use crate::error::StoreError;
@@ -291,15 +289,7 @@ impl Store {
         patience: Duration,
     ) -> Result<FileLock, StoreError> {
         let path = self.path(name);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-            .open(&path)
-            .map_err(StoreError::open(&path))?;
+        let file = layout::open_lock(&path)?;
         FileLock::wait_at_most(file.into(), mode, patience)
             .map_err(StoreError::lock(&path))?
             .ok_or(StoreError::Busy {

@@ -9,13 +9,14 @@ use std::sync::OnceLock;
 
 use fragment_types::manifest::{PathEntry, PathKind};
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, fchmod, futimens,
-    openat, readlinkat, statat, unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, Timespec, fchmod, futimens, openat, readlinkat, statat,
+    unlinkat,
 };
 use sha2::{Digest as _, Sha256};
 
 use crate::expected::Expected;
 use crate::layer::digest_all;
+use crate::times;
 use crate::unpack::open_beneath;
 use crate::verify::Finding;
 
@@ -267,17 +268,11 @@ pub(crate) fn unmark(root: BorrowedFd<'_>) -> io::Result<()> {
 
 fn set_nanoseconds(root: BorrowedFd<'_>, nanoseconds: i64) -> io::Result<()> {
     let seconds = rustix::fs::fstat(root)?.st_mtime;
-    let times = Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        },
-        last_modification: Timespec {
-            tv_sec: seconds,
-            tv_nsec: nanoseconds,
-        },
+    let time = Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanoseconds,
     };
-    Ok(futimens(root, &times)?)
+    Ok(futimens(root, &times::modified(time))?)
 }
 
 /// A number of nanoseconds, not 0, for this boot of the machine (random(4), boot_id).

@@ -8,7 +8,6 @@ use std::os::fd::AsFd;
 use fragment_sys::lock::LockMode;
 use fragment_types::manifest::PathKind;
 use fragment_types::{Catalogue, ComponentName, Digest, Manifest};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::catalogue::{Unresolved, generation};
 use crate::error::StoreError;
@@ -240,20 +239,31 @@ impl Store {
     }
 
     fn verify_layer(&self, manifest: &Manifest, done: &mut dyn FnMut(u64)) -> Vec<Finding> {
-        let path = self.blob_path(&manifest.layer.digest);
-        let digested = layout::open_file(&path).and_then(|file| {
-            digest_all(file, StoreError::read(&path), |piece| {
-                done(piece.len() as u64);
-                Ok(())
-            })
-        });
-        match digested {
-            Ok((found, _)) if found == manifest.layer.digest => Vec::new(),
-            Ok((found, _)) => vec![Finding::LayerDamaged { found }],
+        match self.layer_digest(manifest, done) {
+            Ok(found) if found == manifest.layer.digest => Vec::new(),
+            Ok(found) => vec![Finding::LayerDamaged { found }],
             Err(error) => vec![Finding::LayerUnreadable {
                 error: chain(&error),
             }],
         }
+    }
+
+    /// Digest of the layer as it is in the store; `done` hears of every piece read.
+    pub(crate) fn layer_digest(
+        &self,
+        manifest: &Manifest,
+        done: &mut dyn FnMut(u64),
+    ) -> Result<Digest, StoreError> {
+        let path = self.blob_path(&manifest.layer.digest);
+        let (found, _) = digest_all(
+            layout::open_file(&path)?,
+            StoreError::read(&path),
+            |piece| {
+                done(piece.len() as u64);
+                Ok(())
+            },
+        )?;
+        Ok(found)
     }
 
     /// Mends a component: a damaged layer is put aside and asked of the sources, a damaged tree is unpacked again.
@@ -285,24 +295,12 @@ impl Store {
             source,
         })?;
         writer.unpack_blob(blob, compression, &manifest, &expected, "repair")?;
-        let (new, tree) = (writer.tmp("repair"), self.tree_path(diff_id));
+        let new = writer.tmp("repair");
         self.flush()?;
         // no lease can be taken between the question and the exchange
         let _lock = self.lock_leases(LockMode::Exclusive)?;
-        let holders = self.holders(diff_id)?;
-        if !holders.is_empty() {
-            return Err(StoreError::InUse {
-                component: name.clone(),
-                holders,
-            });
-        }
-        if std::fs::symlink_metadata(&tree).is_ok() {
-            // at no moment is there no tree
-            renameat_with(CWD, &new, CWD, &tree, RenameFlags::EXCHANGE)
-                .map_err(StoreError::rename(&new, &tree))?;
-        } else {
-            layout::rename(&new, &tree)?;
-        }
+        self.require_unused(name, diff_id)?;
+        self.replace_tree(&new, diff_id)?;
         layout::sync_directory(&self.path(layout::TREES))
     }
 
@@ -328,9 +326,7 @@ impl Store {
 
     fn intact_layer(&self, manifest: &Manifest) -> Result<File, StoreError> {
         let path = self.blob_path(&manifest.layer.digest);
-        let (found, _) = digest_all(layout::open_file(&path)?, StoreError::read(&path), |_| {
-            Ok(())
-        })?;
+        let found = self.layer_digest(manifest, &mut |_| {})?;
         let expected = manifest.layer.digest;
         if found != expected {
             return Err(StoreError::BlobDigest {

@@ -4,8 +4,8 @@ use fragment_store::{
     LeasedComponent, Limits, Load, LoadOptions, MemoryLimits, Removed, Store, StoreError, Tidied,
     Usage,
 };
+use fragment_types::Capability;
 use fragment_types::catalogue::CORE_CAPABILITY;
-use fragment_types::{ComponentName, ComponentSummary};
 use serde::Serialize;
 
 use crate::library::Library;
@@ -34,54 +34,40 @@ pub struct Status {
     pub cached: u64,
 }
 
-/// Whether a component stays whatever the limits say: what grants `process_execution` is in every composition.
-#[must_use]
-pub fn is_pinned(component: &ComponentSummary) -> bool {
-    component.grants(CORE_CAPABILITY)
+impl Status {
+    /// The same of a component whose use is known.
+    ///
+    /// # Errors
+    /// When its tree cannot be read.
+    pub fn of(store: &Store, usage: Usage) -> Result<Self, StoreError> {
+        let cached = match usage.loaded {
+            true => store.cached_bytes(&usage.diff_id)?,
+            false => 0,
+        };
+        Ok(Self { usage, cached })
+    }
 }
 
 /// Every component of the library with its use and its memory, by name.
 ///
 /// # Errors
 /// When catalogue, leases or trees cannot be read.
-pub fn status(store: &Store) -> Result<Vec<Status>, StoreError> {
-    let with_memory = |usage: Usage| {
-        let cached = match usage.loaded {
-            true => store.cached_bytes(&usage.diff_id)?,
-            false => 0,
-        };
-        Ok(Status { usage, cached })
-    };
-    store
-        .usages(&is_pinned)?
-        .into_iter()
-        .map(with_memory)
-        .collect()
+pub fn status(store: &Store, life: &Life) -> Result<Vec<Status>, StoreError> {
+    let usages = store.usages(&limits(life))?.into_iter();
+    usages.map(|usage| Status::of(store, usage)).collect()
 }
 
 /// Loads components and begins to read their files into memory; how each came to be there, in order.
 ///
 /// # Errors
-/// [`StoreError::Unknown`] for a name that the library does not have; else as [`Store::load`].
-pub fn preload(
+/// As [`Store::load`].
+pub fn warm(
     store: &Store,
-    names: &[ComponentName],
+    components: &[LeasedComponent],
     options: &LoadOptions<'_>,
 ) -> Result<Vec<Load>, StoreError> {
-    let named = |name: &ComponentName| {
-        let found = store.component(name)?;
-        Ok(LeasedComponent {
-            name: found.name,
-            digest: found.digest,
-            diff_id: found.diff_id,
-        })
-    };
-    let wanted = names
-        .iter()
-        .map(named)
-        .collect::<Result<Vec<_>, StoreError>>()?;
-    let loads = store.ready(&wanted, options)?;
-    for component in &wanted {
+    let loads = store.ready(components, options)?;
+    for component in components {
         store.read_ahead(&component.diff_id)?;
     }
     Ok(loads)
@@ -95,7 +81,7 @@ pub fn collect(store: &Store, limits: &Limits) -> Result<Collected, StoreError> 
     Ok(Collected {
         leases: Library::sweep_leases(store)?,
         removed: store.remove_unreferenced()?,
-        tidied: store.tidy(limits, &is_pinned)?,
+        tidied: store.tidy(limits)?,
     })
 }
 
@@ -106,26 +92,8 @@ pub fn load_options(life: &Life) -> LoadOptions<'static> {
         concurrent: life.loads.concurrent,
         timeout: life.loads.timeout,
         sources: &[],
+        limits: limits(life),
     }
-}
-
-/// Has components unpacked that a lease keeps, and makes room on the disk first where the settings ask for it. `bytes` are those of the
-/// files of each. How each came to be there, in order.
-///
-/// # Errors
-/// As [`Store::ready`].
-pub fn ready(
-    store: &Store,
-    components: &[LeasedComponent],
-    bytes: &dyn Fn(usize) -> u64,
-    life: &Life,
-) -> Result<Vec<Load>, StoreError> {
-    let missing = store.missing_trees(components)?;
-    if !missing.is_empty() {
-        let needed = missing.iter().map(|number| bytes(*number)).sum();
-        store.make_room(&limits(life), &is_pinned, needed)?;
-    }
-    store.load_missing(components, &missing, &load_options(life))
 }
 
 /// What the settings allow components.
@@ -146,5 +114,7 @@ pub fn limits(life: &Life) -> Limits {
         }),
         disk: life.disk.limit,
         disk_free: Some(life.disk.min_free),
+        // every composition has it
+        keep: Capability::new(CORE_CAPABILITY).ok(),
     }
 }

@@ -222,12 +222,7 @@ impl Runtime {
         let digest = generated.as_ref().map(|made| made.digest);
         let components = leased(&plan);
         store.lease(&key, holder, &components, digest)?;
-        let ready = life::ready(
-            store,
-            &components,
-            &|number| plan.layers[number].size.plain,
-            &self.settings.life,
-        );
+        let ready = store.ready(&components, &life::load_options(&self.settings.life));
         let placed = ready.map_err(RuntimeError::from).and_then(|loads| {
             metrics.loads(&loads);
             generated

@@ -105,7 +105,7 @@ pub(crate) fn unload(settings: &Settings, names: &[ComponentName]) -> anyhow::Re
 
 /// Prints what is loaded, used and in memory.
 pub(crate) fn status(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
-    let all = life::status(&Store::open(&settings.store)?)?;
+    let all = life::status(&Store::open(&settings.store)?, &settings.life)?;
     if json {
         println!("{}", serde_json::to_string_pretty(&all)?);
     } else {

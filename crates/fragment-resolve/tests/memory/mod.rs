@@ -1,7 +1,6 @@
 //! A library in memory.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-
 use fragment_types::catalogue::{CatalogueError, CommandProvider, PathProvider, SonameProvider};
 use fragment_types::manifest::{Machine, NeededSoname, PathKind, Size};
 use fragment_types::{

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fragment_store::{
     LeasedComponent, Limits, LoadOptions, MemoryLimits, Store, StoreError, Usage,
 };
-use fragment_types::{ComponentName, ComponentSummary};
+use fragment_types::{Capability, ComponentName};
 use proptest::prelude::*;
 
 use crate::leases::lease;
@@ -18,12 +18,9 @@ use crate::sample::{Place, Tree, directory, file, name};
 /// Milliseconds since 1970 at which the clocks of these tests begin.
 const BEGIN: u64 = 1_800_000_000_000;
 
-fn nothing_pinned(_: &ComponentSummary) -> bool {
-    false
-}
-
-fn core_pinned(component: &ComponentSummary) -> bool {
-    component.name.as_str() == "core"
+/// The component called `core` grants this and stays.
+fn core() -> Option<Capability> {
+    Some(Capability::new("core").unwrap())
 }
 
 /// A component whose files have about so many bytes.
@@ -51,7 +48,10 @@ impl Node {
         let store = place.store().with_clock(Arc::clone(&clock));
         let mut all = BTreeMap::new();
         for (seed, (name, bytes)) in components.iter().enumerate() {
-            let artifact = place.artifact(name, &sized(seed, *bytes));
+            let mut artifact = place.artifact(name, &sized(seed, *bytes));
+            if *name == "core" {
+                artifact.manifest.capabilities.extend(core());
+            }
             let digest = store.ingest(std::slice::from_ref(&artifact)).unwrap()[0];
             let component = LeasedComponent {
                 name: artifact.manifest.name,
@@ -99,13 +99,13 @@ impl Node {
     }
 
     fn loaded(&self) -> Vec<String> {
-        let usages = self.store.usages(&nothing_pinned).unwrap();
+        let usages = self.store.usages(&Limits::default()).unwrap();
         let loaded = usages.into_iter().filter(|usage| usage.loaded);
         loaded.map(|usage| usage.name.to_string()).collect()
     }
 
     fn stored(&self) -> u64 {
-        let usages = self.store.usages(&nothing_pinned).unwrap();
+        let usages = self.store.usages(&Limits::default()).unwrap();
         usages.iter().map(|usage| usage.stored).sum()
     }
 }
@@ -130,26 +130,27 @@ fn the_disk_limit_takes_the_expired_then_the_longest_unused_and_never_what_is_us
     }
     let limit = |trees: u64| Limits {
         disk: Some(node.stored() + trees * 10_000),
+        keep: core(),
         retention_of: [(name("b"), Duration::from_secs(1))].into(),
         ..Limits::default()
     };
-    let tidied = node.store.tidy(&limit(5), &core_pinned).unwrap();
+    let tidied = node.store.tidy(&limit(5)).unwrap();
     assert!(tidied.unloaded.is_empty(), "{tidied:?}");
     node.pass(Duration::from_secs(2));
     // b's retention is over, though it was used last; then d, which was used before c
-    let tidied = node.store.tidy(&limit(4), &core_pinned).unwrap();
+    let tidied = node.store.tidy(&limit(4)).unwrap();
     assert_eq!(names(&tidied.unloaded), ["b"]);
     assert_eq!((tidied.unloaded_bytes, tidied.disk_over), (10_000, 0));
-    let tidied = node.store.tidy(&limit(3), &core_pinned).unwrap();
+    let tidied = node.store.tidy(&limit(3)).unwrap();
     assert_eq!(names(&tidied.unloaded), ["d"]);
     // more than can be had: what is used and what is pinned stays
-    let tidied = node.store.tidy(&limit(0), &core_pinned).unwrap();
+    let tidied = node.store.tidy(&limit(0)).unwrap();
     assert_eq!(names(&tidied.unloaded), ["c"]);
     assert_eq!(tidied.disk_over, 20_000);
     assert_eq!(node.loaded(), ["a", "core"]);
     assert!(node.store.verify(|_| {}).unwrap().is_intact());
     node.end("box");
-    let tidied = node.store.tidy(&limit(0), &core_pinned).unwrap();
+    let tidied = node.store.tidy(&limit(0)).unwrap();
     assert_eq!(names(&tidied.unloaded), ["a"]);
     node.use_once(&["a", "b", "c", "d"]);
     assert_eq!(node.loaded().len(), 5);
@@ -163,18 +164,12 @@ fn room_on_the_file_system_is_kept_free() {
         disk_free: Some(0),
         ..Limits::default()
     };
-    assert!(
-        node.store
-            .tidy(&limits, &nothing_pinned)
-            .unwrap()
-            .unloaded
-            .is_empty()
-    );
+    assert!(node.store.tidy(&limits).unwrap().unloaded.is_empty());
     let limits = Limits {
         disk_free: Some(u64::MAX),
         ..Limits::default()
     };
-    let tidied = node.store.tidy(&limits, &nothing_pinned).unwrap();
+    let tidied = node.store.tidy(&limits).unwrap();
     assert_eq!(tidied.unloaded.len(), 2);
     assert!(tidied.disk_over > 0);
 }
@@ -190,7 +185,7 @@ fn a_clock_that_was_wrong_keeps_nothing_for_ever() {
         disk: Some(node.stored() + 20_000),
         ..Limits::default()
     };
-    node.store.tidy(&all, &nothing_pinned).unwrap();
+    node.store.tidy(&all).unwrap();
     node.pass(Duration::from_secs(299));
     node.use_once(&["b"]);
     node.pass(Duration::from_secs(2));
@@ -198,7 +193,7 @@ fn a_clock_that_was_wrong_keeps_nothing_for_ever() {
         disk: Some(node.stored() + 10_000),
         ..Limits::default()
     };
-    let tidied = node.store.tidy(&one, &nothing_pinned).unwrap();
+    let tidied = node.store.tidy(&one).unwrap();
     assert_eq!(
         names(&tidied.unloaded),
         ["a"],
@@ -233,7 +228,7 @@ fn memory_is_given_back_when_retention_is_over_and_where_a_limit_asks() {
     let full = pages as u64;
     assert_eq!(cached(), [full; 3]);
     lease(&store, "box", &components[0].0, components[0].1).unwrap();
-    store.tidy(&Limits::default(), &nothing_pinned).unwrap();
+    store.tidy(&Limits::default()).unwrap();
     assert_eq!(cached(), [full; 3], "retention is not over");
     clock.fetch_add(1000, Ordering::Relaxed);
     lease(&store, "other", &components[1].0, components[1].1).unwrap();
@@ -243,13 +238,10 @@ fn memory_is_given_back_when_retention_is_over_and_where_a_limit_asks() {
         target: 2 * full,
     });
     let tidied = store
-        .tidy(
-            &Limits {
-                memory,
-                ..Limits::default()
-            },
-            &nothing_pinned,
-        )
+        .tidy(&Limits {
+            memory,
+            ..Limits::default()
+        })
         .unwrap();
     assert_eq!(
         (names(&tidied.evicted), tidied.evicted_bytes),
@@ -258,13 +250,10 @@ fn memory_is_given_back_when_retention_is_over_and_where_a_limit_asks() {
     assert_eq!(cached(), [full, full, 0]);
     let memory = Some(MemoryLimits { soft: 0, target: 0 });
     let tidied = store
-        .tidy(
-            &Limits {
-                memory,
-                ..Limits::default()
-            },
-            &nothing_pinned,
-        )
+        .tidy(&Limits {
+            memory,
+            ..Limits::default()
+        })
         .unwrap();
     assert_eq!(names(&tidied.evicted), ["b"]);
     assert_eq!(tidied.memory_over, full, "a is in use");
@@ -277,7 +266,7 @@ fn memory_is_given_back_when_retention_is_over_and_where_a_limit_asks() {
     lease(&store, "other", &components[1].0, components[1].1).unwrap();
     store.release("other").unwrap();
     clock.fetch_add(300_000, Ordering::Relaxed);
-    let tidied = store.tidy(&Limits::default(), &nothing_pinned).unwrap();
+    let tidied = store.tidy(&Limits::default()).unwrap();
     assert_eq!(names(&tidied.evicted), ["a", "b"]);
     assert_eq!(cached(), [0; 3]);
     assert!(
@@ -339,7 +328,13 @@ fn event() -> impl Strategy<Value = Event> {
 
 /// What must be true after every event.
 fn check(node: &Node, holders: &BTreeMap<u8, Vec<usize>>, limit: u64, tidy: bool) {
-    let usages = node.store.usages(&core_pinned).unwrap();
+    let usages = node
+        .store
+        .usages(&Limits {
+            keep: core(),
+            ..Limits::default()
+        })
+        .unwrap();
     let used: Vec<BTreeSet<usize>> = holders
         .values()
         .map(|some| some.iter().copied().collect())
@@ -375,7 +370,7 @@ proptest! {
         let node = Node::new(&sized);
         let stored = node.stored();
         let mut holders: BTreeMap<u8, Vec<usize>> = BTreeMap::new();
-        let mut limits = Limits::default();
+        let mut limits = Limits { keep: core(), ..Limits::default() };
         for event in events {
             let mut tidy = false;
             match event {
@@ -411,7 +406,7 @@ proptest! {
                 }
                 Event::Tidy => {
                     let before = node.loaded().len();
-                    let tidied = node.store.tidy(&limits, &core_pinned).unwrap();
+                    let tidied = node.store.tidy(&limits).unwrap();
                     prop_assert_eq!(before - tidied.unloaded.len(), node.loaded().len());
                     tidy = true;
                 }

@@ -155,8 +155,8 @@ impl Manager {
         let (planned, is_kept) = planner::task_kept(&self.settings, &library, task, flags, cache)?;
         let components: Vec<LeasedComponent> = planned.plan.layers.iter().map(Into::into).collect();
         let lease = self.lease(&components)?;
-        let sizes = |number: usize| planned.plan.layers[number].size.plain;
-        let loads = life::ready(&self.store, &components, &sizes, &self.settings.life)?;
+        let options = life::load_options(&self.settings.life);
+        let loads = self.store.ready(&components, &options)?;
         Ok(ComposedFragment::new(
             task.clone(),
             planned.plan,
@@ -203,16 +203,12 @@ impl Manager {
     /// [`StoreError::Unknown`]: ``component `x` is not in the library``.
     pub fn component(&self, name: &ComponentName) -> Result<ComponentInfo, ManagerError> {
         let manifest = self.store.manifest(&self.store.digest_of(name)?)?;
-        let usages = self.store.usages(&life::is_pinned)?;
+        let usages = self.store.usages(&life::limits(&self.settings.life))?;
         let usage = usages.into_iter().find(|usage| usage.name == *name);
         let usage = usage.ok_or_else(|| StoreError::Unknown {
             component: name.clone(),
         })?;
-        let cached = match usage.loaded {
-            true => self.store.cached_bytes(&usage.diff_id)?,
-            false => 0,
-        };
-        let status = Status { usage, cached };
+        let status = Status::of(&self.store, usage)?;
         Ok(ComponentInfo { manifest, status })
     }
 
@@ -237,7 +233,9 @@ impl Manager {
             sources,
             ..life::load_options(&self.settings.life)
         };
-        let loads = life::preload(&self.store, names, &options)?;
+        let named = |name: &ComponentName| Ok(LeasedComponent::from(self.store.component(name)?));
+        let components: Result<Vec<_>, StoreError> = names.iter().map(named).collect();
+        let loads = life::warm(&self.store, &components?, &options)?;
         self.counters.loads(&loads);
         self.metrics.loads(&loads);
         Ok(loads)
@@ -276,7 +274,7 @@ impl Manager {
     /// # Errors
     /// When catalogue, leases or trees cannot be read.
     pub fn system_info(&self) -> Result<SystemInfo, ManagerError> {
-        let all = life::status(&self.store)?;
+        let all = life::status(&self.store, &self.settings.life)?;
         let sum = |of: &dyn Fn(&Status) -> u64| all.iter().map(of).sum();
         let count = |of: &dyn Fn(&Status) -> bool| all.iter().filter(|one| of(one)).count();
         let in_memory = sum(&|one| one.cached);

@@ -81,11 +81,8 @@ impl Manager {
             };
             self.store
                 .lease(&self.assignment_key(task), holder, &components, None)?;
-            let bytes = |number: usize| layers[number].size.plain;
-            let loads = life::ready(&self.store, &components, &bytes, &self.settings.life)?;
-            for component in &components {
-                self.store.read_ahead(&component.diff_id)?;
-            }
+            let options = life::load_options(&self.settings.life);
+            let loads = life::warm(&self.store, &components, &options)?;
             assignment.maker = None;
             self.write(&assignment)?;
             Ok(loads)
@@ -110,8 +107,7 @@ impl Manager {
     pub fn release(&self, task: &str) -> Result<bool, ManagerError> {
         let there = self.directory(task).is_dir();
         self.forget(task)?;
-        self.store
-            .tidy(&life::limits(&self.settings.life), &life::is_pinned)?;
+        self.store.tidy(&life::limits(&self.settings.life))?;
         Ok(there)
     }
 
