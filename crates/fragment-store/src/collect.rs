@@ -9,7 +9,7 @@ use fragment_sys::lock::LockMode;
 use fragment_types::Digest;
 
 use crate::error::StoreError;
-use crate::layout::{self, BLOBS, GENERATED, TREES};
+use crate::layout::{self, BLOBS, GENERATED, TREES, USES};
 use crate::lease::Lease;
 use crate::store::Store;
 use crate::writer::Writer;
@@ -57,10 +57,23 @@ impl Store {
                 referenced.add_lease(self, &lease);
             }
             referenced.add_mounts();
+            self.forget_uses(&referenced)?;
             writer.move_away(&referenced)?
         };
         writer.empty_tmp()?;
         Ok(removed)
+    }
+
+    /// Removes what is noted of the use of trees that have left the library.
+    fn forget_uses(&self, referenced: &Referenced) -> Result<(), StoreError> {
+        let uses = self.path(USES);
+        // nothing was used so far
+        if uses.is_dir() {
+            for (_, path) in unreferenced(&uses, &referenced.trees)? {
+                fs::remove_file(&path).map_err(StoreError::remove(&path))?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -9,8 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use fragment_sys::lock::LockMode;
 use fragment_sys::residency;
@@ -19,8 +18,8 @@ use rustix::fs::{AtFlags, CWD, OFlags};
 
 use crate::collect::mounted_trees;
 use crate::error::StoreError;
+use crate::history::{LoadTimes, millis};
 use crate::layout::{self, LOADS, USES};
-use crate::lease::LeasedComponent;
 use crate::store::Store;
 use crate::times;
 use crate::tree;
@@ -75,6 +74,8 @@ pub struct Usage {
     pub stored: u64,
     /// Bytes of its files when it is loaded; 0 when it is not.
     pub plain: u64,
+    /// Bytes of its files, loaded or not.
+    pub files: u64,
     /// Whether it is loaded.
     pub loaded: bool,
     /// Leases that name it.
@@ -87,6 +88,10 @@ pub struct Usage {
     pub last_used: u64,
     /// Whether it was evicted since.
     pub evicted: bool,
+    /// Its uses, of which each counts half as much after [`HALF_LIFE`](crate::HALF_LIFE), in thousandths.
+    pub score: u64,
+    /// How long its loads took on this node.
+    pub loads: Option<LoadTimes>,
     /// How long it stays in memory after its last use, in seconds, as its manifest says.
     pub retention_seconds: u64,
 }
@@ -145,6 +150,11 @@ fn by_age(usages: &[Usage], limits: &Limits, now: u64) -> Vec<usize> {
     order
 }
 
+/// Bytes that components take on the disk.
+fn taken(usages: &[Usage]) -> u64 {
+    usages.iter().map(|usage| usage.stored + usage.plain).sum()
+}
+
 /// Whether nobody has used it for as long as it is to be kept.
 fn is_expired(usage: &Usage, limits: &Limits, now: u64) -> bool {
     let retention = u64::try_from(limits.retention(usage).as_millis()).unwrap_or(u64::MAX);
@@ -166,24 +176,24 @@ impl Store {
         }
         let mounted = mounted_trees();
         let keep = limits.keep.as_ref().map(Capability::as_str);
+        let now = millis(self.now());
         let mut usages = Vec::new();
         for component in self.components()? {
             let diff_id = component.diff_id;
             let loaded = self.is_loaded(&diff_id)?;
-            let about = fs::symlink_metadata(self.path(USES).join(diff_id.hex()));
-            let time = |time: io::Result<SystemTime>| time.map_or(0, millis);
-            let (used, evicted) = about.map_or((0, 0), |about| {
-                (time(about.modified()), time(about.accessed()))
-            });
+            let noted = self.noted(&diff_id);
             usages.push(Usage {
                 stored: component.size.stored,
                 plain: if loaded { component.size.plain } else { 0 },
+                files: component.size.plain,
                 loaded,
                 users: users.get(&diff_id).copied().unwrap_or(0),
                 pinned: keep.is_some_and(|keep| component.grants(keep)),
                 mounted: mounted.contains(&diff_id.hex()),
-                last_used: used,
-                evicted: evicted > used,
+                last_used: noted.last_used,
+                evicted: noted.evicted > noted.last_used,
+                score: noted.uses.score(now),
+                loads: noted.loads,
                 retention_seconds: component.retention_seconds,
                 name: component.name,
                 diff_id,
@@ -378,13 +388,8 @@ impl Store {
         let lock = self.lock_leases(LockMode::Exclusive)?;
         let mut usages = self.usages(limits)?;
         let now = millis(self.now());
-        for usage in usages.iter_mut().filter(|usage| usage.last_used > now) {
-            // the clock was wrong then: its time begins anew, or it would never end
-            usage.last_used = now;
-            self.note_use(&usage.diff_id)?;
-        }
-        let used: u64 = usages.iter().map(|usage| usage.stored + usage.plain).sum();
-        let used = used.saturating_add(more);
+        self.mend_times(&mut usages)?;
+        let used = taken(&usages).saturating_add(more);
         let excess = limits.disk.map_or(0, |limit| used.saturating_sub(limit));
         let excess = excess.max(self.lacking(limits, more)?);
         for number in to_unload(&usages, limits, now, excess) {
@@ -449,53 +454,33 @@ impl Store {
         Ok(bytes)
     }
 
+    /// Makes uses of the future ones of now: the clock was wrong then.
+    ///
+    /// # Errors
+    /// When one cannot be noted.
+    pub fn mend_times(&self, usages: &mut [Usage]) -> Result<(), StoreError> {
+        let now = millis(self.now());
+        for usage in usages.iter_mut().filter(|usage| usage.last_used > now) {
+            usage.last_used = now;
+            self.mend_time(&usage.diff_id)?;
+        }
+        Ok(())
+    }
+
+    /// Bytes that may be loaded before the disk's limits ask for room, with components as they are in `usages`.
+    ///
+    /// # Errors
+    /// When the file system cannot be asked.
+    pub fn disk_room(&self, limits: &Limits, usages: &[Usage]) -> Result<u64, StoreError> {
+        let below = limits.disk.unwrap_or(u64::MAX);
+        let free = self.free_bytes()?;
+        let free = free.saturating_sub(limits.disk_free.unwrap_or(0));
+        Ok(free.min(below.saturating_sub(taken(usages))))
+    }
+
     /// Bytes that the file system of the store has left for this user.
     fn free_bytes(&self) -> Result<u64, StoreError> {
         let about = rustix::fs::statvfs(self.root()).map_err(StoreError::read(self.root()))?;
         Ok(about.f_bavail.saturating_mul(about.f_frsize))
     }
-
-    /// Notes that the tree is used now.
-    pub(crate) fn note_use(&self, diff_id: &Digest) -> Result<(), StoreError> {
-        let path = self.path(USES).join(diff_id.hex());
-        let times = times::modified(times::of(self.now()));
-        let touch = || rustix::fs::utimensat(CWD, &path, &times, AtFlags::SYMLINK_NOFOLLOW);
-        match touch() {
-            Err(rustix::io::Errno::NOENT) => {
-                layout::make_directory(&self.path(USES), 0o700)?;
-                make_empty(&path)?;
-                touch().map_err(StoreError::write(&path))
-            }
-            touched => touched.map_err(StoreError::write(&path)),
-        }
-    }
-
-    /// Notes the use of everything that a lease named, which ends now.
-    pub(crate) fn note_uses(&self, components: &[LeasedComponent]) {
-        for component in components {
-            // what cannot be noted is the first to go, which costs a load
-            let _ = self.note_use(&component.diff_id);
-        }
-    }
-}
-
-/// Makes a file whose access time, that of its last eviction, is long ago.
-fn make_empty(path: &PathBuf) -> Result<(), StoreError> {
-    match layout::write_new(path, 0o600, b"", false) {
-        // another process was first
-        Err(StoreError::Create { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
-            Ok(())
-        }
-        made => made,
-    }?;
-    let times = times::accessed(times::LONG_AGO);
-    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(StoreError::write(path))
-}
-
-fn millis(time: SystemTime) -> u64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
 }

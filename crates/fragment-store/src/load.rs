@@ -252,10 +252,11 @@ impl Store {
         self.make_room(&options.limits, manifest.size.plain)?;
         let fetched = self.unpack_or_fetch(&manifest, options.sources, &deadline)?;
         drop(turn);
-        let _ = self.note_use(&component.diff_id);
+        let time = deadline.started.elapsed();
+        let _ = self.note_load(&component.diff_id, time);
         Ok(Load::Unpacked {
             bytes: manifest.size.plain,
-            time: deadline.started.elapsed(),
+            time,
             fetched,
         })
     }

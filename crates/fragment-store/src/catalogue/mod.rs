@@ -84,7 +84,7 @@ pub(crate) fn generation(digests: impl Iterator<Item = Digest>) -> Digest {
 }
 
 /// CRC-32 (ISO 3309): finds damage, not forgery.
-fn crc(bytes: &[u8]) -> u32 {
+pub(crate) fn crc(bytes: &[u8]) -> u32 {
     let mut crc = flate2::Crc::new();
     crc.update(bytes);
     crc.sum()

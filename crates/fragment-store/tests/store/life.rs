@@ -16,7 +16,7 @@ use crate::leases::lease;
 use crate::sample::{Place, Tree, directory, file, name};
 
 /// Milliseconds since 1970 at which the clocks of these tests begin.
-const BEGIN: u64 = 1_800_000_000_000;
+pub(crate) const BEGIN: u64 = 1_800_000_000_000;
 
 /// The component called `core` grants this and stays.
 fn core() -> Option<Capability> {
@@ -34,15 +34,15 @@ fn sized(seed: usize, bytes: usize) -> Tree {
 }
 
 /// A store whose clock the test moves, with components of these names and sizes.
-struct Node {
-    place: Place,
-    store: Store,
-    clock: Arc<AtomicU64>,
-    components: BTreeMap<String, LeasedComponent>,
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<AtomicU64>,
+    pub(crate) components: BTreeMap<String, LeasedComponent>,
 }
 
 impl Node {
-    fn new(components: &[(&str, usize)]) -> Self {
+    pub(crate) fn new(components: &[(&str, usize)]) -> Self {
         let place = Place::new();
         let clock = Arc::new(AtomicU64::new(BEGIN));
         let store = place.store().with_clock(Arc::clone(&clock));
@@ -68,12 +68,12 @@ impl Node {
         }
     }
 
-    fn pass(&self, time: Duration) {
+    pub(crate) fn pass(&self, time: Duration) {
         let millis = u64::try_from(time.as_millis()).unwrap();
         self.clock.fetch_add(millis, Ordering::Relaxed);
     }
 
-    fn begin(&self, key: &str, names: &[&str]) {
+    pub(crate) fn begin(&self, key: &str, names: &[&str]) {
         let components: Vec<_> = names
             .iter()
             .map(|name| self.components[*name].clone())
@@ -89,22 +89,22 @@ impl Node {
             .unwrap();
     }
 
-    fn end(&self, key: &str) {
+    pub(crate) fn end(&self, key: &str) {
         assert!(self.store.release(key).unwrap());
     }
 
-    fn use_once(&self, names: &[&str]) {
+    pub(crate) fn use_once(&self, names: &[&str]) {
         self.begin("once", names);
         self.end("once");
     }
 
-    fn loaded(&self) -> Vec<String> {
+    pub(crate) fn loaded(&self) -> Vec<String> {
         let usages = self.store.usages(&Limits::default()).unwrap();
         let loaded = usages.into_iter().filter(|usage| usage.loaded);
         loaded.map(|usage| usage.name.to_string()).collect()
     }
 
-    fn stored(&self) -> u64 {
+    pub(crate) fn stored(&self) -> u64 {
         let usages = self.store.usages(&Limits::default()).unwrap();
         usages.iter().map(|usage| usage.stored).sum()
     }

@@ -11,6 +11,7 @@ mod sample;
 mod crash;
 mod damage;
 mod generated;
+mod history;
 mod hostile;
 mod ingest;
 mod leases;
