@@ -2,6 +2,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`adaptive`] | preloading by the history of use |
 //! | [`control`] | what is asked of a composition, and by whom |
 //! | [`kernel`] | what the kernel can do |
 //! | [`manager`] | the library of a node as one value, for programs that embed it |
@@ -13,11 +14,13 @@
 //! | [`planner`] | from a bundle or [`Task`] to a [`Plan`], without root and without a change |
 //! | [`explain`] | why each component is in a plan |
 //! | [`inspect`] | what a container was composed of |
+//! | [`pressure`] | how much a machine's memory and disk are asked for |
 //! | [`runtime`] | containers: the OCI operations, with composition |
 //! | [`runner`] | runs a [`Task`] to its end |
 //! | [`task`] | a command that need not exist anywhere but in the library |
 //! | [`settings`] | where things are on this node, and what it wants of every composition |
 
+pub mod adaptive;
 mod cache;
 pub mod control;
 pub mod explain;
@@ -31,6 +34,7 @@ mod mounts;
 pub mod observe;
 pub mod own_files;
 pub mod planner;
+pub mod pressure;
 mod process;
 pub mod runner;
 pub mod runtime;

@@ -1,15 +1,19 @@
 //! The life of the library's components on this node: what is loaded, used and in memory, and what goes when room is needed.
 
+use std::time::Duration;
+
 use fragment_store::{
     LeasedComponent, Limits, Load, LoadOptions, MemoryLimits, Removed, Store, StoreError, Tidied,
     Usage,
 };
-use fragment_types::Capability;
 use fragment_types::catalogue::CORE_CAPABILITY;
+use fragment_types::{Capability, ComponentName};
 use serde::Serialize;
 
 use crate::library::Library;
+use crate::metrics::{Counter, Metrics};
 use crate::settings::Life;
+use crate::settings::quantity::{measured_text, time_text};
 
 /// What [`collect`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -71,6 +75,47 @@ pub fn warm(
         store.read_ahead(&component.diff_id)?;
     }
     Ok(loads)
+}
+
+/// Counts `loads` of the components of these names, and warns of those that took longer than the settings expect.
+pub(crate) fn loaded<'n>(
+    store: &Store,
+    life: &Life,
+    metrics: &Metrics,
+    names: impl Iterator<Item = &'n ComponentName>,
+    loads: &[Load],
+) {
+    metrics.loads(loads);
+    for (name, load) in names.zip(loads) {
+        let Load::Unpacked { time, .. } = load else {
+            continue;
+        };
+        if let Some(most) = longest_load(store, life, name).filter(|most| time > most) {
+            tracing::warn!(
+                "component `{name}` took {} to load, more than its load_time of {}",
+                measured_text(*time),
+                time_text(most)
+            );
+            metrics.add(Counter::SlowLoads, 1);
+        }
+    }
+}
+
+/// How long a load of this component may take, as the settings say of it, of one of its aliases, or of the core component.
+fn longest_load(store: &Store, life: &Life, name: &ComponentName) -> Option<Duration> {
+    let said = |name: &ComponentName| life.components.get(name)?.load_time;
+    let mut all = life.components.values().chain([&life.core]);
+    if all.all(|declared| declared.load_time.is_none()) {
+        // mostly nothing is said, and nothing has to be looked up
+        return None;
+    }
+    let Ok(component) = store.component(name) else {
+        return said(name);
+    };
+    let core = life.core.load_time;
+    let core = core.filter(|_| component.grants(CORE_CAPABILITY));
+    let named = said(name).or_else(|| component.aliases.iter().find_map(said));
+    named.into_iter().chain(core).min()
 }
 
 /// Ends the leases of containers that are gone, removes what no component has any more, and makes the limits hold.

@@ -18,8 +18,11 @@ const BOUNDS: [u64; 11] = [
 /// Numbers of a histogram: its buckets, the sum of its values in microseconds.
 const HISTOGRAM: usize = BOUNDS.len() + 2;
 
+/// The file, named by the version of its order: processes of two releases do not add to one another's numbers.
+const FILE: &str = "metrics-2";
+
 /// Name and help of each counter, in the order of the file. New ones go to the end, before the histograms of a new file name.
-const COUNTERS: [(&str, &str); 12] = [
+const COUNTERS: [(&str, &str); 13] = [
     ("containers_total", "Containers that were asked for"),
     (
         "containers_composed_total",
@@ -56,6 +59,10 @@ const COUNTERS: [(&str, &str); 12] = [
         "component_evictions_total",
         "Components that were dropped from memory",
     ),
+    (
+        "component_slow_loads_total",
+        "Components whose load took longer than the configuration expects",
+    ),
 ];
 
 /// A counter, by its place in [`COUNTERS`].
@@ -74,6 +81,7 @@ pub(crate) enum Counter {
     Waits,
     Unloads,
     Evictions,
+    SlowLoads,
 }
 
 /// Name and help of each histogram.
@@ -106,7 +114,7 @@ pub(crate) struct Metrics(Option<SharedCounters>);
 impl Metrics {
     /// Those of the state directory `state`.
     pub(crate) fn open(state: &Path) -> Self {
-        Self(SharedCounters::open(&state.join("metrics-1"), COUNT).ok())
+        Self(SharedCounters::open(&state.join(FILE), COUNT).ok())
     }
 
     pub(crate) fn add(&self, counter: Counter, value: u64) {
@@ -354,6 +362,20 @@ mod tests {
         ] {
             assert!(text.lines().any(|own| own == line), "{line} in {text}");
         }
+    }
+
+    #[test]
+    fn numbers_of_another_order_are_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let old = SharedCounters::open(&directory.path().join("metrics-1"), COUNT - 1).unwrap();
+        old.add(COUNTERS.len() - 1, 7);
+        let metrics = Metrics::open(directory.path());
+        metrics.add(Counter::SlowLoads, 1);
+        let counted = metrics.read();
+        let last = counted.counters.last().unwrap();
+        assert_eq!((last.name, last.value), ("component_slow_loads_total", 1));
+        assert_eq!(counted.histograms[0].count(), 0);
+        assert_eq!(old.all()[COUNTERS.len() - 1].load(Ordering::Relaxed), 7);
     }
 
     #[test]

@@ -224,7 +224,8 @@ impl Runtime {
         store.lease(&key, holder, &components, digest)?;
         let ready = store.ready(&components, &life::load_options(&self.settings.life));
         let placed = ready.map_err(RuntimeError::from).and_then(|loads| {
-            metrics.loads(&loads);
+            let names = components.iter().map(|component| &component.name);
+            life::loaded(store, &self.settings.life, &metrics, names, &loads);
             generated
                 .map(|generated| place(store, &generated))
                 .transpose()

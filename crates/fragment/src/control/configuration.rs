@@ -275,7 +275,7 @@ performance: {max_concurrent_loads: 2, load_timeout: 1500ms}
 memory: {soft_limit: 200MB, target: 100 MiB}
 disk: {limit: none, min_free: 0}
 retention: 10m
-preload: {components: [curl], adaptive: on}
+preload: {components: [curl], adaptive: on, memory_pressure: 1%, io_pressure: 50}
 strategies: {build: {components: [make, gcc]}}
 log_level: Warn
 debug: yes
@@ -301,6 +301,8 @@ debug: yes
         assert_eq!(life.retention, Some(Duration::from_secs(600)));
         assert_eq!(life.preload.components, [name("curl")]);
         assert!(life.preload.adaptive);
+        let preload = &life.preload;
+        assert_eq!((preload.memory_pressure, preload.io_pressure), (1, 50));
         assert_eq!(
             life.strategies["build"].components,
             [name("make"), name("gcc")]
@@ -419,6 +421,10 @@ debug: yes
             (
                 "memory: {soft_limit: 10M}\n",
                 "1: memory.soft_limit: `10M` is not valid: a size, as 100MB, 2GiB or a number of bytes, or none",
+            ),
+            (
+                "preload: {io_pressure: 101%}\n",
+                "1: preload.io_pressure: `101%` is not valid: a whole number of percent, as 20% or 20, at most 100",
             ),
             (
                 "debug: maybe\n",

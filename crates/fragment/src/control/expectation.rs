@@ -11,7 +11,7 @@ use super::effective::origin;
 use super::{Origin, nearest};
 use crate::settings::Settings;
 use crate::settings::life::Declared;
-use crate::settings::quantity::{size_text, time_text};
+use crate::settings::quantity::{measured_text, size_text, time_text};
 
 /// Something settings say of the library that is not so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +30,8 @@ impl fmt::Display for Unmet {
     }
 }
 
-/// Everything that `settings` say of a library of these `components` and that is not so. `measured` tells how long the longest
-/// first load of a component took on this node, where that is known.
+/// Everything that `settings` say of a library of these `components` and that is not so. `measured` tells how long the last
+/// load of a component took on this node, where that is known.
 #[must_use]
 pub fn unmet(
     settings: &Settings,
@@ -173,15 +173,16 @@ impl<'s> Comparison<'s> {
                 format!("component `{name}` does not grant {}", lacking.join(", ")),
             );
         }
-        let took = (self.measured)(name);
-        if let (Some(most), Some(took)) = (declared.load_time, took)
+        // asked for only where something is expected
+        if let Some(most) = declared.load_time
+            && let Some(took) = (self.measured)(name)
             && took > most
         {
             put(
                 "load_time",
                 format!(
-                    "a first load of component `{name}` took {}, more than {}",
-                    time_text(took),
+                    "the last load of component `{name}` took {}, more than {}",
+                    measured_text(took),
                     time_text(most)
                 ),
             );
@@ -289,7 +290,7 @@ strategies: {shell: {components: [bash, core]}}
             ),
             (
                 "components: {bash: {load_time: 30ms}}\n",
-                "f:1: components.bash.load_time: a first load of component `bash` took 40ms, more than 30ms",
+                "f:1: components.bash.load_time: the last load of component `bash` took 40ms, more than 30ms",
             ),
         ] {
             assert_eq!(compared(text), [expected]);

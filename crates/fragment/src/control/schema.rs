@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{ControlError, environment};
 use crate::settings::level::{LEVELS, LogLevel};
 use crate::settings::life::RETENTION;
-use crate::settings::quantity::{self, SIZE, TIME};
+use crate::settings::quantity::{self, PERCENT, SIZE, TIME};
 use crate::settings::{Settings, level};
 
 /// A setting.
@@ -39,6 +39,7 @@ enum Field {
     /// More than zero.
     Time(fn(&mut Settings) -> &mut Duration),
     Retention(fn(&mut Settings) -> &mut Option<Duration>),
+    Percent(fn(&mut Settings) -> &mut u8),
     Truth(fn(&mut Settings) -> &mut bool),
     Level(fn(&mut Settings) -> &mut LogLevel),
     Components(fn(&mut Settings) -> &mut Vec<ComponentName>),
@@ -65,7 +66,7 @@ impl Refused {
 }
 
 /// Every setting, in the order in which they are shown.
-pub static KEYS: [Key; 16] = [
+pub static KEYS: [Key; 18] = [
     Key {
         name: "store",
         variable: Some(environment::STORE),
@@ -135,6 +136,16 @@ pub static KEYS: [Key; 16] = [
         name: "preload.adaptive",
         variable: None,
         field: Field::Truth(|all| &mut all.life.preload.adaptive),
+    },
+    Key {
+        name: "preload.memory_pressure",
+        variable: None,
+        field: Field::Percent(|all| &mut all.life.preload.memory_pressure),
+    },
+    Key {
+        name: "preload.io_pressure",
+        variable: None,
+        field: Field::Percent(|all| &mut all.life.preload.io_pressure),
     },
     Key {
         name: "log_level",
@@ -214,6 +225,9 @@ impl Key {
             Field::Retention(field) => {
                 *field(settings) = Some(quantity::time(text).ok_or_else(|| refused(TIME))?);
             }
+            Field::Percent(field) => {
+                *field(settings) = quantity::percent(text).ok_or_else(|| refused(PERCENT))?;
+            }
             Field::Truth(field) => {
                 *field(settings) = truth(text).ok_or_else(|| refused(TRUTH))?;
             }
@@ -262,6 +276,7 @@ impl Key {
             Field::Retention(field) => {
                 said(quantity::time_text(field(settings).unwrap_or(RETENTION)))
             }
+            Field::Percent(field) => said(format!("{}%", field(settings))),
             Field::Truth(field) => (field(settings).to_string(), json!(*field(settings))),
             Field::Level(field) => said(field(settings).to_string()),
             Field::Components(field) => {

@@ -22,6 +22,7 @@ mod metrics;
 mod strategy;
 
 use std::convert::Infallible;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -30,12 +31,14 @@ use fragment_sys::pool;
 use fragment_types::{ComponentName, ComponentSummary, Manifest};
 use serde::Serialize;
 
+use crate::adaptive::{self, Adaptive};
 use crate::cache::PlanCache;
 use crate::control::Wishes;
 use crate::library::Library;
 use crate::life::{self, Collected, Status};
 use crate::metrics::{Counted, Counter, Metrics};
 use crate::planner;
+use crate::pressure::{Machine, PressureError};
 use crate::process;
 use crate::settings::Settings;
 use crate::task::Task;
@@ -135,7 +138,14 @@ impl Manager {
         self.counters.fragment(&composed);
         self.metrics.add(Counter::Fragments, 1);
         self.metrics.cache(composed.is_cached());
-        self.metrics.loads(composed.loads());
+        let names = composed.components().iter().map(|layer| &layer.name);
+        life::loaded(
+            &self.store,
+            &self.settings.life,
+            &self.metrics,
+            names,
+            composed.loads(),
+        );
         self.metrics.composed(composed.time());
         if composed.time() > SLOW_WARNING {
             tracing::warn!(
@@ -236,9 +246,19 @@ impl Manager {
         let named = |name: &ComponentName| Ok(LeasedComponent::from(self.store.component(name)?));
         let components: Result<Vec<_>, StoreError> = names.iter().map(named).collect();
         let loads = life::warm(&self.store, &components?, &options)?;
-        self.counters.loads(&loads);
-        self.metrics.loads(&loads);
+        self.count_loads(names.iter(), &loads);
         Ok(loads)
+    }
+
+    fn count_loads<'n>(&self, names: impl Iterator<Item = &'n ComponentName>, loads: &[Load]) {
+        self.counters.loads(loads);
+        life::loaded(
+            &self.store,
+            &self.settings.life,
+            &self.metrics,
+            names,
+            loads,
+        );
     }
 
     /// Preloads what the settings list; how each came to be there.
@@ -248,6 +268,31 @@ impl Manager {
     pub fn preload_configured(&self) -> Result<Vec<Load>, ManagerError> {
         let names: Vec<_> = self.settings.life.preloaded().into_iter().collect();
         self.preload(&names)
+    }
+
+    /// Preloads what was used often and recently, while memory and disk are at ease and as long as nothing has to go for it, whatever
+    /// `preload.adaptive` of the settings says. Mostly to be called after [`Manager::preload_configured`].
+    ///
+    /// # Errors
+    /// When catalogue, leases or trees cannot be read. A component that cannot be loaded is left, and told.
+    pub fn preload_adaptive(&self) -> Result<Adaptive, ManagerError> {
+        self.preload_adaptive_on(&mut || Machine::look(Path::new("/proc")))
+    }
+
+    /// The same with a machine of the caller's, which is looked at again after each component.
+    ///
+    /// # Errors
+    /// As [`Manager::preload_adaptive`].
+    pub fn preload_adaptive_on(
+        &self,
+        look: &mut dyn FnMut() -> Result<Machine, PressureError>,
+    ) -> Result<Adaptive, ManagerError> {
+        // uses end with their leases
+        Library::sweep_leases(&self.store)?;
+        let adaptive = adaptive::preload(&self.store, &self.settings.life, look)?;
+        let loads: Vec<Load> = adaptive.preloaded.iter().map(|one| one.load).collect();
+        self.count_loads(adaptive.preloaded.iter().map(|one| &one.name), &loads);
+        Ok(adaptive)
     }
 
     /// Removes the unpacked files of a component; its layer stays. Bytes of its files.

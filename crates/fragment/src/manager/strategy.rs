@@ -89,8 +89,7 @@ impl Manager {
         })();
         match made {
             Ok(loads) => {
-                self.counters.loads(&loads);
-                self.metrics.loads(&loads);
+                self.count_loads(assignment.components.iter(), &loads);
                 Ok((assignment, loads))
             }
             Err(error) => {

@@ -99,12 +99,28 @@ impl Default for DiskLimits {
 }
 
 /// What is loaded before anybody asks.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preload {
     /// The components listed.
     pub components: Vec<ComponentName>,
     /// Whether components are preloaded by the history of their use, while memory and disk are at ease.
     pub adaptive: bool,
+    /// Percent of the last ten seconds in which some process waited for memory, from which on nothing is preloaded by history; at
+    /// most 100.
+    pub memory_pressure: u8,
+    /// The same of waiting for the disk.
+    pub io_pressure: u8,
+}
+
+impl Default for Preload {
+    fn default() -> Self {
+        Self {
+            components: Vec::new(),
+            adaptive: false,
+            memory_pressure: 5,
+            io_pressure: 20,
+        }
+    }
 }
 
 /// What is expected of a component, and said of its life. Nothing of it is needed.
@@ -114,7 +130,7 @@ pub struct Declared {
     pub size: Option<u64>,
     /// Capabilities it grants at least; `config check` compares.
     pub capabilities: BTreeSet<Capability>,
-    /// Longest first load.
+    /// Longest first load; more is told and counted, and `config check` compares the last one.
     pub load_time: Option<Duration>,
     /// Whether it is preloaded, whatever the list says.
     pub preload: Option<bool>,

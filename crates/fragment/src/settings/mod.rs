@@ -203,7 +203,12 @@ impl Settings {
         // a list of variable or command line is all that is preloaded
         let list = self.origin("preload.components");
         if matches!(list, Origin::Variable(_) | Origin::Option(_)) {
+            let listed = &self.life.preload.components;
             for (name, declared) in &mut self.life.components {
+                // what is not to be preloaded and not listed is not preloaded by history either
+                if declared.preload == Some(false) && !listed.contains(name) {
+                    continue;
+                }
                 declared.preload = None;
                 self.origins.remove(&format!("components.{name}.preload"));
             }
@@ -555,5 +560,16 @@ mod tests {
         assert_eq!(names(&[]), ["make", "sed"]);
         let bash = [("PHANTOM_FRAGMENT_PRELOAD_COMPONENTS", "bash")];
         assert_eq!(names(&bash), ["bash"]);
+        let file = "components: {make: {preload: false}, sed: {preload: false}}\n";
+        let make = [("PHANTOM_FRAGMENT_PRELOAD_COMPONENTS", "make")];
+        let (settings, _) = examined(file, &make, &[]);
+        let said: Vec<_> = settings
+            .life
+            .components
+            .values()
+            .map(|one| one.preload)
+            .collect();
+        assert_eq!(said, [None, Some(false)]);
+        assert_eq!(settings.life.preloaded().len(), 1);
     }
 }

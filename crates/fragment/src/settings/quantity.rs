@@ -7,6 +7,9 @@ pub const SIZE: &str = "a size, as 100MB, 2GiB or a number of bytes";
 /// What a time looks like, for messages.
 pub const TIME: &str = "a time, as 300s, 5m, 50ms or a number of seconds";
 
+/// What a part looks like, for messages.
+pub const PERCENT: &str = "a whole number of percent, as 20% or 20, at most 100";
+
 /// Units of sizes in bytes (IEC 80000-13), the one that is preferred first where two fit.
 const SIZES: [(&str, u64); 9] = [
     ("TB", 1_000_000_000_000),
@@ -55,6 +58,15 @@ pub fn time(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
+/// The whole number of percent that `text` says, with or without the sign. None when it is none, or more than 100.
+#[must_use]
+pub fn percent(text: &str) -> Option<u8> {
+    match split(text)? {
+        (number, "" | "%") => number.parse().ok().filter(|percent| *percent <= 100),
+        _ => None,
+    }
+}
+
 /// A number of digits and at most one point, and the word after it.
 fn split(text: &str) -> Option<(&str, &str)> {
     let is_number = |c: char| c.is_ascii_digit() || c == '.';
@@ -86,9 +98,43 @@ pub fn time_text(time: Duration) -> String {
     }
 }
 
+/// A time that was measured, to a tenth of a millisecond.
+#[must_use]
+pub fn measured_text(time: Duration) -> String {
+    let tenths = (time.as_micros() + 50) / 100;
+    match tenths % 10 {
+        0 => format!("{}ms", tenths / 10),
+        tenth => format!("{}.{tenth}ms", tenths / 10),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_are_whole_percents_up_to_a_hundred() {
+        for (text, percent) in [("0", 0), ("5", 5), ("20%", 20), ("100 %", 100)] {
+            assert_eq!(super::percent(text), Some(percent), "{text}");
+        }
+        for text in [
+            "", "%", "101", "256", "-1", "0.5", "1.5%", "5%%", "ten", "5 pct", "٥",
+        ] {
+            assert_eq!(super::percent(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_measured_has_a_tenth_of_a_millisecond() {
+        for (micros, text) in [
+            (0, "0ms"),
+            (40_000, "40ms"),
+            (1449, "1.4ms"),
+            (99_960, "100ms"),
+        ] {
+            assert_eq!(measured_text(Duration::from_micros(micros)), text);
+        }
+    }
 
     #[test]
     fn sizes_have_units_of_1000_or_1024() {
