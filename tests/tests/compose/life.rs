@@ -13,6 +13,11 @@ struct Node(tempfile::TempDir);
 
 impl Node {
     fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// With these components, too.
+    fn with(others: &[&str]) -> Self {
         let node = Self(tempfile::tempdir().expect("a directory"));
         let layout = node.layout();
         let layout = layout.to_str().expect("a path");
@@ -25,7 +30,7 @@ impl Node {
             "libtinfo6",
             "ncurses-base",
         ];
-        fragment::call(&words).output().ok();
+        fragment::call(&[&words[..], others].concat()).output().ok();
         node.call(&["library", "import", layout]).output().ok();
         node
     }
@@ -382,6 +387,172 @@ fn an_assignment_that_was_cut_short_is_removed_by_the_next_command() {
         "{listed}"
     );
     assert!(!directory.exists());
+}
+
+/// Names in a list of objects.
+fn names(list: &Value) -> Vec<&str> {
+    let all = list.as_array().expect("a list").iter();
+    all.map(|one| one["name"].as_str().expect("a name"))
+        .collect()
+}
+
+#[test]
+fn what_is_used_most_is_preloaded_as_far_as_limits_and_pressure_allow() {
+    let node = Node::with(&["getent", "debianutils"]);
+    let configuration = node.0.path().join("fragment.yaml");
+    // other tests run beside this one
+    let text = "preload: {adaptive: true, memory_pressure: 100%, io_pressure: 100%}\n";
+    fs::write(&configuration, text).expect("a file");
+    let call = |words: &[&str]| {
+        node.call(words)
+            .env("FRAGMENT_CONFIG", &configuration)
+            .output()
+    };
+    let all = [
+        "core",
+        "bash",
+        "libtinfo6",
+        "ncurses-base",
+        "getent",
+        "debianutils",
+    ];
+    let unload = || {
+        call(&[&["library", "unload"], &all[..]].concat()).ok();
+    };
+    let preload = |flags: &[&str]| {
+        let words = [&["library", "preload", "--json"], flags].concat();
+        call(&words).ok().json()
+    };
+    unload();
+    assert_eq!(preload(&[])["adaptive"]["preloaded"], serde_json::json!([]));
+    for (times, command) in [
+        (3, &["bash", "-c", "true"][..]),
+        (2, &["getent", "passwd", "root"]),
+        (1, &["which.debianutils", "sh"]),
+    ] {
+        for _ in 0..times {
+            call(&[&["run", "--"], command].concat()).ok();
+        }
+    }
+    unload();
+    // a limit of zero is never met, whatever the machine does
+    let never = preload(&["--set", "preload.memory_pressure=0"]);
+    assert_eq!(never["adaptive"]["stopped"]["reason"], "memory-pressure");
+    let never = call(&["library", "preload", "--set", "preload.io_pressure=0%"]);
+    never
+        .ok()
+        .says("preloaded 0 by use: ")
+        .says("preload.io_pressure asks for less than 0.00%");
+    let off = call(&["library", "preload", "--set", "preload.adaptive=off"]);
+    off.ok().says("the configuration preloads nothing");
+    let loaded = || {
+        let is_loaded = |name: &&str| node.status(name)["loaded"] == true;
+        all.into_iter().filter(is_loaded).collect::<Vec<_>>()
+    };
+    assert_eq!(loaded(), [""; 0]);
+
+    // room for all but the one that is used least
+    let number = |name: &str, key: &str| node.status(name)[key].as_u64().expect(key);
+    let stored: u64 = all.iter().map(|name| number(name, "stored")).sum();
+    let files: u64 = all[..5].iter().map(|name| number(name, "files")).sum();
+    let limit = format!("disk.limit={}", stored + files);
+    let limited = preload(&["--set", &limit]);
+    let adaptive = &limited["adaptive"];
+    assert_eq!(names(&adaptive["preloaded"]), all[..5], "{adaptive}");
+    assert_eq!(names(&adaptive["left"]), ["debianutils"], "{adaptive}");
+    assert_eq!(adaptive["left"][0]["reason"], "disk");
+    assert_eq!(adaptive["stopped"]["reason"], "done");
+    assert_eq!(loaded(), all[..5]);
+    for _ in 0..2 {
+        // what the limit asks for and what is preloaded are the same
+        call(&["library", "gc", "--set", &limit]).ok();
+        assert_eq!(loaded(), all[..5]);
+        assert_eq!(
+            preload(&["--set", &limit])["adaptive"]["preloaded"],
+            serde_json::json!([])
+        );
+    }
+    assert!(number("bash", "score") > number("debianutils", "score"));
+
+    // what is listed comes first, whether or not it is used
+    unload();
+    let listed = preload(&["--set", "preload.components=debianutils"]);
+    assert_eq!(listed["configured"]["debianutils"]["load"], "unpacked");
+    assert_eq!(
+        names(&listed["adaptive"]["preloaded"]),
+        all[..5],
+        "{listed}"
+    );
+    assert_eq!(loaded(), all);
+    let run = ["run", "--", "bash", "-c", "echo $((6 * 7))"];
+    call(&run).ok().stdout("42\n");
+    call(&["library", "verify"]).ok();
+    assert_eq!((node.leases(), node.unfinished()), (0, vec![]));
+    let missing = call(&["library", "preload", "--set", "preload.components=none"]);
+    missing.fails_with("component `none` is not in the library");
+}
+
+#[test]
+fn a_load_that_takes_longer_than_expected_is_told_and_counted() {
+    let node = Node::new();
+    let configuration = node.0.path().join("fragment.yaml");
+    let expect = |load_time: &str| {
+        let text = format!("components:\n  bash: {{load_time: {load_time}}}\n");
+        fs::write(&configuration, text).expect("a file");
+    };
+    let call = |words: &[&str]| {
+        node.call(words)
+            .env("FRAGMENT_CONFIG", &configuration)
+            .output()
+    };
+    let slow = || {
+        let all = call(&["metrics", "--json"]).ok().json();
+        let counters = all["counted"]["counters"].as_array().expect("counters");
+        let mut slow = counters
+            .iter()
+            .filter(|one| one["name"] == "component_slow_loads_total");
+        slow.next().expect("a counter")["value"].clone()
+    };
+    let run = ["run", "--", "bash", "-c", "echo hello"];
+    expect("60s");
+    call(&["config", "check"]).ok().says(
+        "note: load_time of component `bash` is compared with nothing: no load of it is known",
+    );
+    call(&["library", "unload", "bash"]).ok();
+    let output = call(&run);
+    output.ok().stdout("hello\n");
+    assert_eq!(output.stderr, "");
+    let output = call(&["config", "check"]);
+    assert!(!output.ok().stdout.contains("load_time"), "{output}");
+    assert_eq!(slow(), 0);
+
+    expect("0.001ms");
+    // nothing is loaded: nothing takes long
+    assert_eq!(call(&run).ok().stderr, "");
+    call(&["library", "unload", "bash"]).ok();
+    let output = call(&run);
+    output.ok().stdout("hello\n");
+    let warning = "fragment: warn: component `bash` took ";
+    assert!(output.stderr.starts_with(warning), "{output}");
+    assert!(
+        output
+            .stderr
+            .contains("ms to load, more than its load_time of "),
+        "{output}"
+    );
+    assert_eq!(slow(), 1);
+    call(&["library", "unload", "bash"]).ok();
+    let output = call(&["library", "load", "bash", "core"]);
+    assert!(output.ok().stderr.starts_with(warning), "{output}");
+    assert_eq!(slow(), 2);
+    let place = format!("{}:2: components.bash.load_time: ", configuration.display());
+    call(&["config", "check"])
+        .code(1)
+        .says(&place)
+        .says("the last load of component `bash` took ");
+    assert_eq!(node.status("bash")["loads"]["count"], 3);
+    assert_eq!(node.status("core")["loads"], Value::Null);
+    call(&["library", "status"]).ok().says("LAST LOAD");
 }
 
 /// A script that makes the call with the library on a file system of its own, seen by nobody else.

@@ -1,12 +1,14 @@
 //! `fragment config`: the configuration in effect, and what is wrong with it.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use fragment::control::effective::effective;
 use fragment::control::{ControlError, environment, expectation};
 use fragment::settings::Assignment;
-use fragment::{Library, Settings};
+use fragment::{ComponentName, Library, Settings};
 use serde_json::json;
 
 use crate::render;
@@ -74,14 +76,21 @@ fn check(settings: &Settings, mistakes: &[ControlError], json: bool) -> anyhow::
             settings.store.display()
         )),
         Ok(library) => {
-            // load times are not kept by this release
-            let unmet = expectation::unmet(settings, &library.components()?, |_| None);
+            let components = library.components()?;
+            let unmeasured = RefCell::new(BTreeSet::new());
+            let measured = |name: &ComponentName| {
+                let component = components.iter().find(|one| one.name == *name)?;
+                let times = library.store()?.load_times(&component.diff_id);
+                if times.is_none() {
+                    unmeasured.borrow_mut().insert(name.clone());
+                }
+                Some(times?.last())
+            };
+            let unmet = expectation::unmet(settings, &components, measured);
             problems.extend(unmet.iter().map(ToString::to_string));
-            let mut declared = settings.life.components.values();
-            if settings.life.core.load_time.is_some() || declared.any(|one| one.load_time.is_some())
-            {
-                notes.push("load_time is compared with nothing: no load was measured".to_owned());
-            }
+            notes.extend(unmeasured.into_inner().iter().map(|name| {
+                format!("load_time of component `{name}` is compared with nothing: no load of it is known")
+            }));
         }
         Err(error) => notes.push(format!(
             "nothing is compared with the library: {:#}",

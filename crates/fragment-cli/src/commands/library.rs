@@ -56,6 +56,12 @@ pub(crate) enum Command {
     },
     /// Unpack components and read them into memory, before somebody needs them
     Load(Loading),
+    /// Load what the configuration lists, then what was used often, as far as the machine is at ease: for a timer
+    Preload {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Remove the unpacked files of components that nobody uses; their layers stay, and are unpacked when they are needed
     Unload {
         /// Components
@@ -124,6 +130,7 @@ pub(crate) fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitC
         Command::Export { directory, names } => export(settings, &directory, &names),
         Command::Import { directory, names } => import(settings, &directory, &names),
         Command::Load(arguments) => life::load(settings, &arguments),
+        Command::Preload { json } => life::preload(settings, json),
         Command::Unload { names } => life::unload(settings, &names),
         Command::Status { json } => life::status(settings, json),
         Command::Gc { json } => life::gc(settings, json),

@@ -1,11 +1,13 @@
-//! `fragment library load | unload | status | gc | repair`: what of the library is on this node's disk and in its memory.
+//! `fragment library load | preload | unload | status | gc | repair`: what of the library is on this node's disk and in its memory.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::bail;
+use fragment::adaptive::{Adaptive, Stopped};
 use fragment::life::{self, Status};
-use fragment::store::{LayoutSource, Load, LoadOptions, Source, Store};
+use fragment::store::{LayoutSource, Load, LoadOptions, ONE_USE, Source, Store};
 use fragment::{ComponentName, Manager, Settings};
 
 use crate::render;
@@ -58,27 +60,88 @@ pub(crate) fn load(settings: &Settings, arguments: &Loading) -> anyhow::Result<E
     let manager = Manager::open(settings.clone())?;
     let loads = manager.preload_from(&names, &references(&sources))?;
     if arguments.json {
-        let named: std::collections::BTreeMap<_, _> = names.iter().zip(&loads).collect();
+        let named: BTreeMap<_, _> = names.iter().zip(&loads).collect();
         println!("{}", serde_json::to_string_pretty(&named)?);
         return Ok(ExitCode::SUCCESS);
     }
     for (name, load) in names.iter().zip(loads) {
-        match load {
-            Load::Present => println!("{name:24} was loaded"),
-            Load::Awaited => println!("{name:24} was loaded by another process meanwhile"),
-            Load::Unpacked {
-                bytes,
-                time,
-                fetched,
-            } => println!(
-                "{name:24} {} unpacked in {:.1} ms{}",
-                render::bytes(bytes),
-                time.as_secs_f64() * 1e3,
-                if fetched { ", its layer fetched" } else { "" }
-            ),
-        }
+        println!("{name:24} {}", told(load, "was loaded"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How a component came to be there; `present` of one that was.
+fn told(load: Load, present: &str) -> String {
+    match load {
+        Load::Present => present.to_owned(),
+        Load::Awaited => "was loaded by another process meanwhile".to_owned(),
+        Load::Unpacked {
+            bytes,
+            time,
+            fetched,
+        } => format!(
+            "{} unpacked in {:.1} ms{}",
+            render::bytes(bytes),
+            time.as_secs_f64() * 1e3,
+            if fetched { ", its layer fetched" } else { "" }
+        ),
+    }
+}
+
+/// Loads what the configuration lists, then what was used often, if it says so.
+pub(crate) fn preload(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
+    let manager = Manager::open(settings.clone())?;
+    let names = settings.life.preloaded();
+    let loads = manager.preload_configured()?;
+    let adaptive = match settings.life.preload.adaptive {
+        true => Some(manager.preload_adaptive()?),
+        false => None,
+    };
+    if json {
+        let configured: BTreeMap<_, _> = names.iter().zip(&loads).collect();
+        let document = serde_json::json!({ "configured": configured, "adaptive": adaptive });
+        println!("{}", serde_json::to_string_pretty(&document)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (name, load) in names.iter().zip(loads) {
+        println!("{name:24} {}", told(load, "was loaded"));
+    }
+    match adaptive {
+        Some(adaptive) => print_adaptive(&adaptive),
+        None if names.is_empty() => {
+            println!(
+                "the configuration preloads nothing: see preload.components and preload.adaptive"
+            );
+        }
+        None => println!("nothing is preloaded by use: preload.adaptive is false"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_adaptive(adaptive: &Adaptive) {
+    for one in &adaptive.preloaded {
+        let read = format!("{} read into memory", render::bytes(one.bytes));
+        let (load, uses) = (told(one.load, &read), uses(one.score));
+        println!("{:24} {load}; used {uses} times of late", one.name);
+    }
+    for one in &adaptive.left {
+        println!("{:24} is left as it is: {}", one.name, one.why);
+    }
+    if adaptive.pressure.is_none() && adaptive.stopped == Stopped::Done {
+        println!(
+            "the kernel tells no pressure: a quarter of the memory is kept free instead of a tenth"
+        );
+    }
+    println!(
+        "preloaded {} by use: {}",
+        adaptive.preloaded.len(),
+        adaptive.stopped
+    );
+}
+
+/// Uses, of which each counts half as much after a day.
+fn uses(score: u64) -> String {
+    format!("{:.1}", score as f64 / ONE_USE as f64)
 }
 
 /// Removes the trees of components; their layers stay.
@@ -117,21 +180,26 @@ pub(crate) fn status(settings: &Settings, json: bool) -> anyhow::Result<ExitCode
 fn table(all: &[Status]) -> String {
     use std::fmt::Write as _;
     let mut text = format!(
-        "{:24} {:>10} {:>10} {:>10} {:>6}\n",
-        "NAME", "LAYER", "UNPACKED", "IN MEMORY", "USERS"
+        "{:24} {:>10} {:>10} {:>10} {:>6} {:>8} {:>10}\n",
+        "NAME", "LAYER", "UNPACKED", "IN MEMORY", "USERS", "USED", "LAST LOAD"
     );
     for Status { usage, cached } in all {
         let unpacked = match usage.loaded {
             true => render::bytes(usage.plain),
             false => "-".to_owned(),
         };
+        let loaded = usage.loads.map_or_else(
+            || "-".to_owned(),
+            |loads| format!("{:.1} ms", loads.last().as_secs_f64() * 1e3),
+        );
         let _ = writeln!(
             text,
-            "{:24} {:>10} {unpacked:>10} {:>10} {:>6}",
+            "{:24} {:>10} {unpacked:>10} {:>10} {:>6} {:>8} {loaded:>10}",
             usage.name.as_str(),
             render::bytes(usage.stored),
             render::bytes(*cached),
-            usage.users
+            usage.users,
+            uses(usage.score)
         );
     }
     let sum = |of: &dyn Fn(&Status) -> u64| render::bytes(all.iter().map(of).sum());
