@@ -28,6 +28,29 @@ pub const ONE_USE: u64 = 1000;
 /// More than a node can have: a hundred uses a millisecond for days.
 const MOST: u64 = 1 << 44;
 
+/// Binary digits of a part of a half-life.
+const DIGITS: u32 = 16;
+/// What is left after a half, a quarter, ... of a half-life, in parts of 2^32. Whole numbers: the mathematical library would be two
+/// more system calls for each process that loads it.
+const ROOTS: [u32; DIGITS as usize] = [
+    3_037_000_500,
+    3_611_622_603,
+    3_938_502_376,
+    4_112_874_773,
+    4_202_935_003,
+    4_248_701_965,
+    4_271_771_996,
+    4_283_353_945,
+    4_289_156_690,
+    4_292_061_010,
+    4_293_513_907,
+    4_294_240_540,
+    4_294_603_903,
+    4_294_785_595,
+    4_294_876_445,
+    4_294_921_870,
+];
+
 /// Bytes of a record: three numbers, its kind, a CRC-32 of all that.
 const RECORD: usize = 32;
 
@@ -105,9 +128,19 @@ impl Uses {
 
     /// What they count `now`, in thousandths. A use of the future counts as one of now.
     pub(crate) fn score(self, now: u64) -> u64 {
-        let passed = now.saturating_sub(self.at) as f64 / HALF_LIFE.as_millis() as f64;
-        // never more than it was: the result is in range
-        (self.thousandths as f64 * (-passed).exp2()).round() as u64
+        let passed = u128::from(now.saturating_sub(self.at));
+        // in half-lives, as a number of 16 binary digits after the point
+        let passed = (passed << DIGITS) / HALF_LIFE.as_millis();
+        let mut left = u128::from(self.thousandths) << DIGITS;
+        for (digit, factor) in (1..=DIGITS).zip(ROOTS) {
+            if passed >> (DIGITS - digit) & 1 == 1 {
+                left = (left * u128::from(factor)) >> 32;
+            }
+        }
+        let halves = u32::try_from(passed >> DIGITS).unwrap_or(u32::MAX);
+        let left = left.checked_shr(halves).unwrap_or(0);
+        // never more than it was
+        u64::try_from((left + (1 << (DIGITS - 1))) >> DIGITS).unwrap_or(self.thousandths)
     }
 
     fn with_one_more(self, now: u64) -> Self {
@@ -325,6 +358,23 @@ mod tests {
             uses = uses.with_one_more(BEGIN + day * DAY);
         }
         assert_eq!(uses.score(BEGIN + 999 * DAY), 2000);
+    }
+
+    #[test]
+    fn it_fades_as_two_to_the_power_does() {
+        let uses = Uses {
+            at: BEGIN,
+            thousandths: 1_000_000_000,
+        };
+        let mut before = uses.thousandths;
+        for passed in (0..40 * DAY).step_by(3_333_333) {
+            let exact = 1e9 * (-(passed as f64) / DAY as f64).exp2();
+            let score = uses.score(BEGIN + passed);
+            let apart = (score as f64 - exact).abs();
+            assert!(apart <= exact * 2e-5 + 1.0, "{score} for {exact}");
+            assert!(score <= before, "it never grows");
+            before = score;
+        }
     }
 
     #[test]
