@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use fragment::Settings;
 use fragment::settings::{Assignment, LogLevel};
+use fragment::trace::Moment;
 
 /// Containers that hold only their program: the rest comes from shared components.
 #[derive(Debug, Parser)]
@@ -108,6 +109,7 @@ impl Arguments {
 }
 
 fn main() -> ExitCode {
+    let began = Moment::now();
     // `library build` runs containers too, each in a process of its own that is called with `run`
     let enters = std::env::args_os().any(|argument| argument == "run");
     if let Err(error) = fragment::launch::begin(enters) {
@@ -115,16 +117,17 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let arguments = Arguments::parse();
-    run(arguments).unwrap_or_else(|error| {
+    run(arguments, began).unwrap_or_else(|error| {
         eprintln!("fragment: {error:#}");
         commands::exit_code(&error)
     })
 }
 
-fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+fn run(arguments: Arguments, began: Moment) -> anyhow::Result<ExitCode> {
     let options = arguments.assignments();
     let (settings, mistakes) = Settings::examine(None, &options);
-    log::open(settings.logged())?;
+    log::open(settings.logged(), settings.trace.as_deref(), began)?;
+    let _command = tracing::debug_span!("command").entered();
     match &arguments.command {
         // a mistake in the configuration is a finding of these
         Command::Doctor(doctor) => return commands::doctor::run(arguments.store, doctor),

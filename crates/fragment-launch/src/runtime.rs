@@ -278,6 +278,7 @@ impl Runtime {
         composition: Option<&Composition>,
         extra: serde_json::Value,
     ) -> Result<Creation, LaunchError> {
+        let _span = tracing::debug_span!("prepare").entered();
         check_preserved(options.preserve_fds)?;
         let place = self.place(&options.id);
         let linux = bundle.spec.linux().as_ref();

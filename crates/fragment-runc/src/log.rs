@@ -8,6 +8,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::OnceLock;
 
 use anyhow::Context as _;
+use fragment::trace::{Moment, Phases, Trace};
 use serde_json::json;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -29,7 +30,7 @@ pub(crate) struct Log {
 }
 
 /// Opens the log the flags ask for.
-pub(crate) fn open(global: &Global) -> anyhow::Result<()> {
+pub(crate) fn open(global: &Global, began: Moment) -> anyhow::Result<()> {
     let file = match &global.log {
         Some(path) => {
             let opened = OpenOptions::new().create(true).append(true).open(path);
@@ -54,12 +55,34 @@ pub(crate) fn open(global: &Global) -> anyhow::Result<()> {
         .with_filter(filter_fn(move |metadata| {
             everything || metadata.target().starts_with("fragment")
         }));
+    let phases = phases(everything, began)?.with_filter(filter_fn(|metadata| {
+        *metadata.level() <= Level::DEBUG
+            && (metadata.is_event() || metadata.target().starts_with("fragment"))
+    }));
     let events = ErrorEvents::install().context("open the memory for error events")?;
     tracing_subscriber::registry()
         .with(events.with_filter(LevelFilter::ERROR))
         .with(lines)
+        .with(phases)
         .init();
     Ok(())
+}
+
+/// Tells phases where they are logged or traced; else nothing asks for spans.
+fn phases(logged: bool, began: Moment) -> anyhow::Result<Option<Phases>> {
+    let trace = runtime::trace().map(|path| {
+        let opened = Trace::open(path);
+        opened.with_context(|| format!("open trace file {}", path.display()))
+    });
+    let trace = trace.transpose()?;
+    let line = logged.then_some(phase as fn(&str));
+    Ok((trace.is_some() || logged).then(|| Phases::new(trace, line, began)))
+}
+
+fn phase(line: &str) {
+    if let Some(log) = LOG.get() {
+        log.line("debug", line);
+    }
 }
 
 fn level_filter(level: LogLevel) -> LevelFilter {

@@ -8,12 +8,15 @@ mod runtime;
 
 use std::process::ExitCode;
 
+use fragment::trace::Moment;
+
 fn main() -> ExitCode {
+    let began = Moment::now();
     if let Err(error) = runtime::begin(std::env::args_os()) {
         return report::early(&error);
     }
     let arguments = arguments::parse(std::env::args_os());
-    let done = log::open(&arguments.global).and_then(|()| match arguments.request {
+    let done = log::open(&arguments.global, began).and_then(|()| match arguments.request {
         Ok(command) => commands::run(&arguments.global, command),
         Err(answer) => report::answer(answer),
     });

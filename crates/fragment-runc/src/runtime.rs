@@ -61,6 +61,11 @@ pub(crate) fn logged() -> LogLevel {
     settings().map(Settings::logged).unwrap_or_default()
 }
 
+/// The file of phases, if there is to be one.
+pub(crate) fn trace() -> Option<&'static Path> {
+    settings().ok()?.trace.as_deref()
+}
+
 /// The runtime that composes.
 pub(crate) fn composing(launch: Runtime) -> anyhow::Result<fragment::Runtime> {
     Ok(fragment::Runtime::new(launch, settings()?.clone()))

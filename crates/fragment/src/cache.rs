@@ -111,6 +111,7 @@ impl PlanCache {
 
     /// The decision kept under `key`, if everything looked at for it is the same in `root`.
     pub(crate) fn read(&self, key: &Key, root: &Root, limits: CacheLimits) -> Option<Kept> {
+        let _span = tracing::debug_span!("cache").entered();
         if limits.entries == 0 {
             return None;
         }
@@ -151,6 +152,7 @@ impl PlanCache {
     /// Keeps a decision. What cannot be written is not kept, nor is anything where no entry may be; entries of another time go then
     /// too.
     pub(crate) fn write(&self, key: &Key, kept: &Kept, limits: CacheLimits) {
+        let _span = tracing::debug_span!("keep").entered();
         self.prune(SystemTime::now(), limits);
         if limits.entries == 0 {
             return;

@@ -18,6 +18,7 @@
 //! | [`runtime`] | containers: the OCI operations, with composition |
 //! | [`runner`] | runs a [`Task`] to its end |
 //! | [`task`] | a command that need not exist anywhere but in the library |
+//! | [`trace`] | how long each phase took |
 //! | [`settings`] | where things are on this node, and what it wants of every composition |
 
 pub mod adaptive;
@@ -41,6 +42,7 @@ pub mod runtime;
 pub mod settings;
 mod subject;
 pub mod task;
+pub mod trace;
 
 pub use control::{ControlError, Wishes};
 pub use fragment_launch as launch;

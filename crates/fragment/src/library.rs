@@ -30,6 +30,7 @@ impl Library {
     /// # Errors
     /// When there is a store and its catalogue cannot be read. A directory without a store is an empty library.
     pub fn open(settings: &Settings) -> Result<Self, StoreError> {
+        let _span = tracing::debug_span!("library").entered();
         let open = match Store::open(&settings.store) {
             Ok(store) => {
                 let catalogue = store.catalogue()?;

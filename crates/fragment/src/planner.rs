@@ -208,6 +208,7 @@ pub(crate) fn task_kept(
     flags: Wishes,
     cache: Option<&PlanCache>,
 ) -> Result<(Planned, bool), PlanError> {
+    let _span = tracing::debug_span!("plan").entered();
     let said = control::said_of_task(settings, flags);
     let policy = control::policy(settings, &said);
     let (root, task) = (Root::empty(), task.subject());
@@ -270,6 +271,7 @@ pub(crate) fn plan_and_compose(
     policy: Policy,
     cache: Option<&PlanCache>,
 ) -> Result<(Plan, Composition, bool), PlanError> {
+    let _span = tracing::debug_span!("plan").entered();
     let spec = &bundle.spec;
     let rootfs = bundle.required_rootfs()?;
     let (decision, is_kept) = decide(library, bundle, &rootfs, policy, cache)?;
@@ -344,6 +346,7 @@ fn analysed(
     library: &Library,
     policy: &Policy,
 ) -> Result<fragment_analysis::Analysis, fragment_analysis::AnalysisError> {
+    let _span = tracing::debug_span!("analysis").entered();
     match policy.is_composed() {
         true => fragment_analysis::analyse_whole(root, task, library),
         false => fragment_analysis::analyse(root, task, library),
@@ -387,6 +390,7 @@ fn choose(
     mut analysis: Analysis,
     policy: Policy,
 ) -> Result<Decision, PlanError> {
+    let _span = tracing::debug_span!("resolve").entered();
     let min_grade = policy.min_grade;
     if Grade::LibraryImport.reaches(min_grade) && analysis.is_thin() {
         let imports = fragment_analysis::library_imports(&analysis.requirements, library)?;

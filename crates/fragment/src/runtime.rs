@@ -9,6 +9,7 @@ use fragment_store::{Holder, LeasedComponent, Store, StoreError};
 use fragment_types::plan::Generated;
 use fragment_types::{Digest, Plan};
 use serde::{Deserialize, Serialize};
+use tracing::debug_span;
 
 use crate::cache::PlanCache;
 use crate::control::{self, Wishes};
@@ -221,8 +222,9 @@ impl Runtime {
         let generated = composition.condense(&plan.layers, plan.generated.clone(), kernel);
         let digest = generated.as_ref().map(|made| made.digest);
         let components = leased(&plan);
-        store.lease(&key, holder, &components, digest)?;
-        let ready = store.ready(&components, &life::load_options(&self.settings.life));
+        debug_span!("lease").in_scope(|| store.lease(&key, holder, &components, digest))?;
+        let options = life::load_options(&self.settings.life);
+        let ready = debug_span!("load").in_scope(|| store.ready(&components, &options));
         let placed = ready.map_err(RuntimeError::from).and_then(|loads| {
             let names = components.iter().map(|component| &component.name);
             life::loaded(store, &self.settings.life, &metrics, names, &loads);
@@ -326,6 +328,7 @@ fn composed_of(
 
 /// Where the generated layer lies, made if no container before had the same.
 fn place(store: &Store, generated: &Generated) -> Result<PathBuf, RuntimeError> {
+    let _span = tracing::debug_span!("generate").entered();
     store.generated(&generated.digest, |directory| {
         let tree = |diff_id: &Digest| store.tree_path(diff_id);
         fragment_compose::generated::layer::make(generated, &tree, directory)

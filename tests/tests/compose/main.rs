@@ -23,4 +23,5 @@ mod refusals;
 mod run;
 mod sbom;
 mod services;
+mod trace;
 mod transfer;

@@ -130,6 +130,7 @@ impl Creation {
 
     /// Makes the cgroup and puts on it what the set-up of the container can stand.
     fn make_cgroup(&mut self) -> Result<(), CgroupError> {
+        let _span = tracing::debug_span!("cgroup").entered();
         let Record {
             cgroup, resources, ..
         } = &mut self.record;
@@ -172,6 +173,7 @@ impl Creation {
 
     /// Has libcontainer make the container; the number of its first process.
     pub(crate) fn build(mut self, console: Option<&Path>) -> Result<i32, LaunchError> {
+        let _span = tracing::debug_span!("build").entered();
         self.reached_hooks = true;
         let container = self.call_libcontainer(console)?;
         let pid = container.state.pid.unwrap_or_default();
@@ -227,6 +229,7 @@ impl Creation {
     }
 
     fn call_libcontainer(&mut self, console: Option<&Path>) -> Result<Container, LaunchError> {
+        let _span = tracing::debug_span!("libcontainer").entered();
         let nameless = self.record.cgroup.directories().next().is_none();
         let introduction = nameless.then(|| Introduction::new(&self.place.introductions()));
         let introduction = introduction.transpose()?;
@@ -319,6 +322,7 @@ fn compose(
     composition: &Composition,
     user: Option<&File>,
 ) -> Result<Prepared, LaunchError> {
+    let _span = tracing::debug_span!("overlay").entered();
     if composition.route == Route::Inside {
         let mount_point = place.mount_point();
         fs::create_dir(&mount_point).map_err(LaunchError::io("create", mount_point))?;

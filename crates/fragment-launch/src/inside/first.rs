@@ -138,6 +138,7 @@ fn no_listener(_: OwnedFd) -> io::Result<()> {
 
 impl Executor for FirstProcess {
     fn validate(&self, _spec: &Spec) -> Result<(), ExecutorValidationError> {
+        let _span = tracing::debug_span!("finish").entered();
         tracing::debug!("finish the mounts and look for the program");
         self.get_ready().map_err(|error| {
             let message = error.to_string();
@@ -152,6 +153,7 @@ impl Executor for FirstProcess {
     }
 
     fn exec(&self, _spec: &Spec) -> Result<(), ExecutorError> {
+        tracing::debug!("execute the program");
         let message = self.become_program().to_string();
         tracing::error!(target: EXECUTOR, "{message}");
         // The start command has returned by now; like runc, tell whoever reads the container's stderr.

@@ -170,6 +170,7 @@ impl Runtime {
         process: Process,
         options: &ExecOptions,
     ) -> Result<i32, LaunchError> {
+        let _span = tracing::debug_span!("exec").entered();
         let place = self.place(id);
         let record = place.load_complete()?;
         let original = Original::load(&place)?;

@@ -28,6 +28,7 @@ impl Runtime {
         id: &ContainerId,
         force: bool,
     ) -> Result<Option<serde_json::Value>, LaunchError> {
+        let _span = tracing::debug_span!("delete").entered();
         let place = self.place(id);
         if !place.exists() {
             place.sweep();

@@ -46,6 +46,7 @@ impl Foreground {
         mut relay: Option<Relay>,
         limit: Option<Duration>,
     ) -> Result<i32, LaunchError> {
+        let _span = tracing::debug_span!("wait").entered();
         let process = Identity::of(init)
             .and_then(Identity::open)
             .map_err(LaunchError::system("open the process"))?;

@@ -33,6 +33,7 @@ impl Runtime {
         id: &ContainerId,
         patience: Option<Duration>,
     ) -> Result<(), LaunchError> {
+        let _span = tracing::debug_span!("start").entered();
         let place = self.place(id);
         let (record, waiting) = {
             let _lock = place.lock_life()?;
@@ -85,6 +86,7 @@ fn open_waiting(place: &Place) -> io::Result<OwnedFd> {
 /// of a PID namespace gets none that it has no handler for (pid_namespaces(7)), and engines send one as soon as start has
 /// returned.
 fn wait_for_program(waiting: &OwnedFd, patience: Option<Duration>) {
+    let _span = tracing::debug_span!("program").entered();
     let timeout = patience.and_then(|patience| Timespec::try_from(patience).ok());
     // nothing is ever written: the only event is the end of the last writer
     let mut fds = [PollFd::new(waiting, PollFlags::IN)];

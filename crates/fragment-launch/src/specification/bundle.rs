@@ -81,6 +81,7 @@ impl Bundle {
     /// # Errors
     /// Names the file, the line and column, and the key.
     pub fn load(dir: impl AsRef<Path>) -> Result<Self, BundleError> {
+        let _span = tracing::debug_span!("bundle").entered();
         let dir = dir.as_ref();
         let dir = dir
             .canonicalize()

@@ -28,6 +28,7 @@ pub(crate) use version::version;
 
 /// Does what was asked for.
 pub(crate) fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
+    let _command = tracing::debug_span!("command").entered();
     let launch = runtime::open(global)?;
     match command {
         Command::Checkpoint(arguments) => {

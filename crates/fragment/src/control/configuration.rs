@@ -177,7 +177,7 @@ impl<'d> Reader<'d> {
         let Some(text) = self.text(entry) else {
             return;
         };
-        let is_relative = key.is_directory() && !Path::new(text).is_absolute();
+        let is_relative = key.is_path(text) && !Path::new(text).is_absolute();
         let done = match is_relative {
             true => Err(schema::Refused {
                 value: text.to_owned(),

@@ -10,6 +10,7 @@
 //! | `FRAGMENT_LOCK` | `name@sha256:…` of every component |
 //! | `FRAGMENT_STORE` | directory of the component library |
 //! | `FRAGMENT_STATE` | state directory of `fragment run` and of kept plans |
+//! | `FRAGMENT_TRACE` | file that the phases of commands are appended to |
 //! | `FRAGMENT_CONFIG` | configuration file instead of the node's and the user's |
 //! | `PHANTOM_FRAGMENT_*` | a setting, as its row of [`KEYS`] tells |
 
@@ -22,6 +23,8 @@ use super::{ControlError, Wishes, nearest, wish};
 pub const STORE: &str = "FRAGMENT_STORE";
 /// Variable that names another state directory.
 pub const STATE: &str = "FRAGMENT_STATE";
+/// Variable that names the file of phases.
+pub const TRACE: &str = "FRAGMENT_TRACE";
 /// Variable that names a configuration file to read instead of the node's and the user's.
 pub const CONFIG: &str = "FRAGMENT_CONFIG";
 

@@ -31,6 +31,7 @@ pub struct Key {
 #[derive(Debug)]
 enum Field {
     Directory(fn(&mut Settings) -> &mut PathBuf),
+    File(fn(&mut Settings) -> &mut Option<PathBuf>),
     LockPolicy(fn(&mut Settings) -> &mut bool),
     /// Of what, and how many at least.
     Count(&'static str, usize, fn(&mut Settings) -> &mut usize),
@@ -66,7 +67,7 @@ impl Refused {
 }
 
 /// Every setting, in the order in which they are shown.
-pub static KEYS: [Key; 18] = [
+pub static KEYS: [Key; 19] = [
     Key {
         name: "store",
         variable: Some(environment::STORE),
@@ -157,6 +158,11 @@ pub static KEYS: [Key; 18] = [
         variable: Some("PHANTOM_FRAGMENT_DEBUG"),
         field: Field::Truth(|all| &mut all.debug),
     },
+    Key {
+        name: "trace",
+        variable: Some(environment::TRACE),
+        field: Field::File(|all| &mut all.trace),
+    },
 ];
 
 /// The setting of this name.
@@ -170,16 +176,24 @@ impl Key {
         matches!(self.field, Field::Components(_))
     }
 
-    /// Whether its value is a directory.
-    pub(super) fn is_directory(&self) -> bool {
-        matches!(self.field, Field::Directory(_))
+    /// Whether `text` is a path as a value of it.
+    pub(super) fn is_path(&self, text: &str) -> bool {
+        match self.field {
+            Field::Directory(_) => true,
+            Field::File(_) => !text.eq_ignore_ascii_case("none"),
+            _ => false,
+        }
     }
 
-    /// Takes the value of a variable or an option, in which a list is separated by commas. A directory need not be UTF-8.
+    /// Takes the value of a variable or an option, in which a list is separated by commas. A path need not be UTF-8.
     pub(crate) fn set_raw(&self, settings: &mut Settings, value: &OsStr) -> Result<(), Refused> {
         match self.field {
             Field::Directory(field) => {
                 *field(settings) = value.into();
+                Ok(())
+            }
+            Field::File(field) => {
+                *field(settings) = (value != "none").then(|| value.into());
                 Ok(())
             }
             // what is not UTF-8 is nothing: the replacement character is refused with the rest
@@ -196,6 +210,7 @@ impl Key {
         let is_none = text.eq_ignore_ascii_case("none");
         match self.field {
             Field::Directory(field) => *field(settings) = text.into(),
+            Field::File(field) => *field(settings) = (!is_none).then(|| text.into()),
             Field::LockPolicy(field) => {
                 *field(settings) = match text {
                     "optional" => false,
@@ -258,6 +273,10 @@ impl Key {
         let size = |bytes: u64| (quantity::size_text(bytes), Value::from(bytes));
         match self.field {
             Field::Directory(field) => said(field(settings).display().to_string()),
+            Field::File(field) => match field(settings) {
+                Some(path) => said(path.display().to_string()),
+                None => said("none".to_owned()),
+            },
             Field::LockPolicy(field) => {
                 let policy = if *field(settings) {
                     "required"

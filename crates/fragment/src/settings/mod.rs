@@ -43,6 +43,8 @@ pub struct Settings {
     pub log_level: LogLevel,
     /// Whether each step is logged, whatever `log_level` says.
     pub debug: bool,
+    /// The file that the phases of commands are appended to ([`crate::trace`]).
+    pub trace: Option<PathBuf>,
     /// Where keys were said, by name; ask [`Settings::origin`].
     pub origins: BTreeMap<String, Origin>,
 }
@@ -68,6 +70,7 @@ impl Default for Settings {
             life: Life::default(),
             log_level: LogLevel::default(),
             debug: false,
+            trace: None,
             origins: BTreeMap::new(),
         }
     }
