@@ -289,6 +289,32 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// Something in a directory that is to be a component cannot be read.
+    #[error("reading `{path}` of the directory `{}`", directory.display())]
+    ReadDirectory {
+        /// The directory.
+        directory: PathBuf,
+        /// The path inside.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A directory that is to be a component holds nothing.
+    #[error("the directory `{}` holds no file, so that there is nothing to make a component of", directory.display())]
+    EmptyDirectory {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// A directory that is to be a component holds a path by two spellings.
+    #[error(
+        "the directory `{}` holds `{path}` twice, below /usr and beside it: /bin, /sbin, /lib and /lib64 are those of /usr", directory.display()
+    )]
+    TwicePath {
+        /// The directory.
+        directory: PathBuf,
+        /// The path.
+        path: String,
+    },
     /// A file of the package database is missing.
     #[error("the installed root has no `{path}`")]
     Database {
@@ -311,7 +337,7 @@ pub enum Error {
     },
     /// A device node or FIFO was about to become content.
     #[error(
-        "`{path}` is a device node or FIFO, which components do not hold (add it to the recipe's `exclude`)"
+        "`{path}` is a device node or FIFO, which components do not hold (leave it out: of a recipe, by `exclude`)"
     )]
     SpecialFile {
         /// The path.

@@ -50,8 +50,8 @@ pub(crate) struct FileNeed {
 }
 
 /// What runs a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Runner {
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Runner {
     /// An absolute path in the merged-/usr spelling.
     Path(String),
     /// A command that env(1) looks up.

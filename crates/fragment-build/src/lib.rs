@@ -14,6 +14,7 @@
 //! | `version`, `pack`, `manifest`, `record` | the component as files, the same for the same input |
 //! | `world` | roots that grow: any package of the archive installed, and what its scripts made put down to it |
 //! | `added` | components of such packages, without recipes |
+//! | `directory` | components of a directory of files |
 //! | `builder`, `gather`, `part`, `pool`, `progress` | the whole, in dependency order |
 //!
 //! Only packages of the distribution's own archive are installed, as root, in a root of their own: their maintainer
@@ -23,6 +24,7 @@ mod added;
 mod builder;
 mod copyright;
 mod cut;
+mod directory;
 mod dpkg;
 mod elf;
 mod error;
@@ -53,8 +55,10 @@ pub use added::{
     AddOptions, Adder, Plan, Provider, ReadManifest, Report, Shelf, TakeIn, providers_of,
 };
 pub use builder::{Builder, Built, HandOver, Options};
+pub use directory::{DirectoryComponent, Packed};
 pub use error::{Error, Result};
 pub use glob::{Glob, InvalidGlob};
+pub use index::Runner;
 pub use library::Library;
 pub use progress::{Event, Phase, Progress, Silent};
 pub use recipe::{Check, Defaults, FileSpec, Mode, Recipe, Slices, User};

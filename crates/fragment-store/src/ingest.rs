@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use fragment_types::{Digest, Manifest};
+use fragment_types::{ComponentName, Digest, Manifest};
 use rustix::fs::OFlags;
 
 use crate::error::StoreError;
@@ -58,6 +58,29 @@ impl Part {
 }
 
 impl Store {
+    /// Takes those components into the library that it does not have as they are, all or none; their names.
+    ///
+    /// # Errors
+    /// As [`Store::ingest`].
+    pub fn ingest_new(&self, artifacts: Vec<Artifact>) -> Result<Vec<ComponentName>, StoreError> {
+        let new: Vec<Artifact> = artifacts
+            .into_iter()
+            .filter(|artifact| !self.holds(&artifact.manifest))
+            .collect();
+        if !new.is_empty() {
+            self.ingest(&new)?;
+        }
+        Ok(new.into_iter().map(|one| one.manifest.name).collect())
+    }
+
+    /// Whether the library has this component, as it is.
+    fn holds(&self, manifest: &Manifest) -> bool {
+        let digest = self.digest_of(&manifest.name);
+        digest
+            .and_then(|digest| self.manifest(&digest))
+            .is_ok_and(|known| known == *manifest)
+    }
+
     /// Takes components into the library, all or none; returns their digests in the order given.
     ///
     /// Every layer is unpacked and compared with its manifest before anything is visible. A component replaces the one of

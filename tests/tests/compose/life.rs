@@ -611,3 +611,73 @@ fn a_library_that_cannot_be_written_says_so() {
         .ok()
         .says("bash");
 }
+
+#[test]
+fn a_directory_becomes_a_component() {
+    let node = Node::new();
+    let root = node.0.path().join("root");
+    let write = |path: &str, text: &str| {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("mkdir");
+        fs::write(&path, text).expect("write");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod");
+    };
+    let directory = root.to_str().expect("UTF-8");
+    let create = |name: &str| node.call(&["library", "create", name, directory]).output();
+    let greeting = || {
+        node.call(&["run", "--", "greet"])
+            .output()
+            .ok()
+            .stdout
+            .clone()
+    };
+
+    create("greeter").fails_with("reading `/` of the directory");
+    write(
+        "bin/greet",
+        "#!/bin/bash\nread text </usr/share/greet/text; echo ${text^^}\n",
+    );
+    write("usr/share/greet/text", "good morning\n");
+    create("greeter").ok();
+    assert_eq!(greeting(), "GOOD MORNING\n");
+    let manifest = node
+        .call(&["library", "info", "greeter", "--json"])
+        .output()
+        .ok()
+        .json();
+    assert_eq!(
+        manifest["provides"]["commands"][0]["path"],
+        "/usr/bin/greet"
+    );
+
+    // made again, it is in the place of what it was; made again of the same, it is the same
+    write("usr/share/greet/text", "good night\n");
+    create("greeter").ok();
+    assert_eq!(greeting(), "GOOD NIGHT\n");
+    let listed = node.call(&["library", "list"]).output().ok().stdout.clone();
+    assert_eq!(listed.matches("greeter").count(), 1, "{listed}");
+
+    // what cannot be is told, and nothing is taken
+    write("bin/greet", "#!/usr/bin/gawk -f\n");
+    create("greeter").fails_with("its files need /usr/bin/gawk");
+    create("bash").fails_with("component `bash` is made of packages");
+    fs::copy("/usr/bin/openssl", root.join("bin/openssl")).expect("copy");
+    create("other").fails_with("component `other` cannot run: its files need libcrypto.so.3");
+    node.call(&[
+        "library",
+        "create",
+        "other",
+        directory,
+        "--requires",
+        "perl",
+    ])
+    .output()
+    .fails_with("component `perl` is not in the library");
+    node.call(&["library", "info", "other"])
+        .output()
+        .fails_with("`other` is not in the library");
+    node.call(&["library", "fsck"]).output().ok();
+    let left = |name: &str| fs::read_dir(node.store().join(name)).map_or(0, Iterator::count);
+    assert_eq!((left("tmp"), left("loads")), (0, 0));
+}

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use fragment::store::{Artifact, LoadOptions, Store};
-use fragment::{ComponentName, Library, Settings};
-use fragment_build::{Builder, Built, Options};
+use fragment::{Capability, ComponentName, Library, Manager, Settings};
+use fragment_build::{Builder, Built, DirectoryComponent, Options};
+use semver::Version;
 
 use crate::check;
 use crate::commands::added::{self, Add};
@@ -21,6 +22,8 @@ pub(crate) enum Command {
     Build(Build),
     /// Make components of Debian packages and all they depend on, without recipes
     Add(Add),
+    /// Make a component of a directory of files
+    Create(Create),
     /// Say which package of the archive would provide a command
     Search {
         /// The command
@@ -94,6 +97,36 @@ pub(crate) enum Command {
     },
 }
 
+/// Arguments of `fragment library create`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Create {
+    /// Its name; a component of that name that was made of a directory is replaced
+    name: ComponentName,
+    /// The directory: its root
+    directory: PathBuf,
+    /// Its version
+    #[arg(long, value_name = "SEMVER", default_value = "0.0.0")]
+    version: Version,
+    /// What it is, for people
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    description: String,
+    /// Another name of it (may be repeated)
+    #[arg(long, value_name = "NAME")]
+    alias: Vec<ComponentName>,
+    /// A capability that it grants (may be repeated)
+    #[arg(long, value_name = "NAME")]
+    capability: Vec<Capability>,
+    /// A component that it is always composed with (may be repeated)
+    #[arg(long, value_name = "COMPONENT")]
+    requires: Vec<ComponentName>,
+    /// A component that it is never composed with (may be repeated)
+    #[arg(long, value_name = "COMPONENT")]
+    conflicts: Vec<ComponentName>,
+    /// Print its manifest as JSON
+    #[arg(long)]
+    json: bool,
+}
+
 /// Arguments of `fragment library build`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Build {
@@ -124,6 +157,7 @@ pub(crate) fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitC
     match command {
         Command::Build(arguments) => build(settings, &arguments),
         Command::Add(arguments) => added::add(settings, &arguments),
+        Command::Create(arguments) => create(settings, arguments),
         Command::Search { command } => added::search(&command),
         Command::List { json } => list(settings, json),
         Command::Info { name, json } => info(settings, &name, json),
@@ -190,23 +224,11 @@ fn take_in(
     again: bool,
     progress: &BuildProgress,
 ) -> anyhow::Result<()> {
-    let is_known = |built: &Built| {
-        let digest = store.digest_of(&built.manifest.name);
-        digest
-            .and_then(|digest| store.manifest(&digest))
-            .is_ok_and(|known| known == built.manifest)
+    let artifact = |built: &Built| Artifact {
+        manifest: built.manifest.clone(),
+        layer: built.layer_file.clone(),
     };
-    let unknown: Vec<Artifact> = all
-        .iter()
-        .filter(|built| !is_known(built))
-        .map(|built| Artifact {
-            manifest: built.manifest.clone(),
-            layer: built.layer_file.clone(),
-        })
-        .collect();
-    if !unknown.is_empty() {
-        store.ingest(&unknown)?;
-    }
+    store.ingest_new(all.iter().map(artifact).collect())?;
     for built in all {
         // written when the checks have passed: a build that was cut short checks again
         let mark = (
@@ -236,6 +258,31 @@ fn take_in(
     Ok(())
 }
 
+fn create(settings: &Settings, arguments: Create) -> anyhow::Result<ExitCode> {
+    let new = DirectoryComponent {
+        version: arguments.version,
+        description: arguments.description,
+        aliases: arguments.alias.into_iter().collect(),
+        capabilities: arguments.capability.into_iter().collect(),
+        requires: arguments.requires.into_iter().collect(),
+        conflicts: arguments.conflicts.into_iter().collect(),
+        ..DirectoryComponent::new(arguments.name, arguments.directory)
+    };
+    let manifest = Manager::open(settings.clone())?.add_directory(&new)?;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&manifest)?);
+    } else {
+        println!(
+            "component `{}` of {} files and directories, {} stored, is in {}",
+            manifest.name,
+            manifest.size.entries,
+            render::bytes(manifest.size.stored),
+            settings.store.display()
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 fn export(settings: &Settings, to: &Path, names: &[ComponentName]) -> anyhow::Result<ExitCode> {
     let count = Store::open(&settings.store)?.export(to, names)?;
     println!("{count} components written to {}", to.display());
@@ -245,16 +292,7 @@ fn export(settings: &Settings, to: &Path, names: &[ComponentName]) -> anyhow::Re
 fn import(settings: &Settings, from: &Path, names: &[ComponentName]) -> anyhow::Result<ExitCode> {
     let artifacts = Store::open(from)?.artifacts(names)?;
     let store = Store::open_or_create(settings.store_to_fill())?;
-    let known = |artifact: &Artifact| {
-        let digest = store.digest_of(&artifact.manifest.name);
-        digest
-            .and_then(|digest| store.manifest(&digest))
-            .is_ok_and(|known| known == artifact.manifest)
-    };
-    let new: Vec<Artifact> = artifacts.into_iter().filter(|one| !known(one)).collect();
-    if !new.is_empty() {
-        store.ingest(&new)?;
-    }
+    let new = store.ingest_new(artifacts)?;
     println!(
         "{} components taken into {}",
         new.len(),

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fragment_store::StoreError;
+use fragment_types::{CatalogueError, ComponentName};
 
 use crate::planner::PlanError;
 
@@ -14,9 +15,33 @@ pub enum ManagerError {
     /// A task that cannot run.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The library cannot be searched.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
     /// A component that cannot be had, or a library that cannot be read or changed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A directory that cannot be a component.
+    #[error(transparent)]
+    Build(#[from] fragment_build::Error),
+    /// A name that is taken.
+    #[error(
+        "component `{component}` is made of packages: give the directory's component another name, or remove that one first"
+    )]
+    OfPackages {
+        /// Its name.
+        component: ComponentName,
+    },
+    /// A library or interpreter that files of a new component need and nobody has.
+    #[error(
+        "component `{component}` cannot run: its files need {what}, which neither the directory nor a component of the library holds: add it to the directory, or the component that has it to the library"
+    )]
+    Unsupplied {
+        /// The new component.
+        component: ComponentName,
+        /// What is needed.
+        what: String,
+    },
     /// A class that the configuration does not have.
     #[error(
         "no strategy is called `{class}` (there are: {known}): name its components as `strategies.{class}.components` in the configuration"
