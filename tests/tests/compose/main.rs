@@ -15,6 +15,7 @@ mod java;
 mod languages;
 mod life;
 mod manager;
+mod many;
 mod media;
 mod observe;
 mod plans;
