@@ -24,6 +24,7 @@ use fragment_types::{Capability, Digest, Requirement};
 use rustix::fs::{self as sys, AtFlags, Mode, OFlags, Timestamps};
 use serde::{Deserialize, Serialize};
 
+use crate::settings::Settings;
 use crate::settings::life::CacheLimits;
 
 /// Changes when entries of earlier builds cannot be used.
@@ -60,6 +61,7 @@ pub(crate) struct Kept {
 pub(crate) struct PlanCache {
     directory: OwnedFd,
     path: PathBuf,
+    limits: CacheLimits,
 }
 
 /// What an entry is found by.
@@ -86,9 +88,13 @@ impl Key {
 }
 
 impl PlanCache {
-    /// The cache in `state`, made if need be. None where that cannot be, or where others could write to it: it is a help and no
+    /// The cache of `settings`, made if need be. None where that cannot be, or where others could write to it: it is a help and no
     /// need.
-    pub(crate) fn open(state: &Path) -> Option<Self> {
+    pub(crate) fn open(settings: &Settings) -> Option<Self> {
+        Self::open_in(&settings.state, settings.life.cache)
+    }
+
+    fn open_in(state: &Path, limits: CacheLimits) -> Option<Self> {
         let path = state.join("plans");
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = match sys::open(&path, flags, Mode::empty()) {
@@ -106,13 +112,17 @@ impl PlanCache {
         };
         let stat = sys::fstat(&directory).ok()?;
         let ours = stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & 0o022 == 0;
-        ours.then_some(Self { directory, path })
+        ours.then_some(Self {
+            directory,
+            path,
+            limits,
+        })
     }
 
     /// The decision kept under `key`, if everything looked at for it is the same in `root`.
-    pub(crate) fn read(&self, key: &Key, root: &Root, limits: CacheLimits) -> Option<Kept> {
+    pub(crate) fn read(&self, key: &Key, root: &Root) -> Option<Kept> {
         let _span = tracing::debug_span!("cache").entered();
-        if limits.entries == 0 {
+        if self.limits.entries == 0 {
             return None;
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -120,7 +130,9 @@ impl PlanCache {
         let (mut text, file) = (Vec::new(), File::from(file));
         let is_old = |file: &File| {
             let used = file.metadata().and_then(|about| about.modified());
-            used.map_or(true, |used| is_idle(used, SystemTime::now(), limits.idle))
+            used.map_or(true, |used| {
+                is_idle(used, SystemTime::now(), self.limits.idle)
+            })
         };
         if is_old(&file) {
             return None;
@@ -151,10 +163,10 @@ impl PlanCache {
 
     /// Keeps a decision. What cannot be written is not kept, nor is anything where no entry may be; entries of another time go then
     /// too.
-    pub(crate) fn write(&self, key: &Key, kept: &Kept, limits: CacheLimits) {
+    pub(crate) fn write(&self, key: &Key, kept: &Kept) {
         let _span = tracing::debug_span!("keep").entered();
-        self.prune(SystemTime::now(), limits);
-        if limits.entries == 0 {
+        self.prune(SystemTime::now());
+        if self.limits.entries == 0 {
             return;
         }
         let Ok(body) = serde_json::to_vec(kept) else {
@@ -180,7 +192,7 @@ impl PlanCache {
     }
 
     /// Removes what is idle, what a killed writer left, and of the rest the longest unused until there is room for one more.
-    fn prune(&self, now: SystemTime, limits: CacheLimits) {
+    fn prune(&self, now: SystemTime) {
         let mut used = Vec::new();
         for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
             let Ok(time) = entry.metadata().and_then(|about| about.modified()) else {
@@ -190,14 +202,14 @@ impl PlanCache {
                 .file_name()
                 .to_str()
                 .is_some_and(|name| name.starts_with(UNFINISHED));
-            if is_idle(time, now, limits.idle) {
+            if is_idle(time, now, self.limits.idle) {
                 let _ = fs::remove_file(entry.path());
             } else if !is_unfinished {
                 used.push((time, entry.path()));
             }
         }
         used.sort();
-        let surplus = (used.len() + 1).saturating_sub(limits.entries);
+        let surplus = (used.len() + 1).saturating_sub(self.limits.entries);
         for (_, path) in used.iter().take(surplus) {
             let _ = fs::remove_file(path);
         }
@@ -246,7 +258,11 @@ mod tests {
         }
 
         fn cache(&self) -> PlanCache {
-            PlanCache::open(self.state.path()).unwrap()
+            self.cache_of(LIMITS)
+        }
+
+        fn cache_of(&self, limits: CacheLimits) -> PlanCache {
+            PlanCache::open_in(self.state.path(), limits).unwrap()
         }
 
         fn kept(&self) -> Kept {
@@ -294,14 +310,11 @@ mod tests {
     fn a_decision_is_found_again_until_the_rootfs_changes() {
         let sample = Sample::new();
         let kept = sample.kept();
-        sample.cache().write(&key("a"), &kept, LIMITS);
-        assert_eq!(
-            sample.cache().read(&key("a"), &sample.root(), LIMITS),
-            Some(kept)
-        );
-        assert_eq!(sample.cache().read(&key("b"), &sample.root(), LIMITS), None);
+        sample.cache().write(&key("a"), &kept);
+        assert_eq!(sample.cache().read(&key("a"), &sample.root()), Some(kept));
+        assert_eq!(sample.cache().read(&key("b"), &sample.root()), None);
         fs::create_dir(sample.rootfs.path().join("usr")).unwrap();
-        assert_eq!(sample.cache().read(&key("a"), &sample.root(), LIMITS), None);
+        assert_eq!(sample.cache().read(&key("a"), &sample.root()), None);
     }
 
     #[test]
@@ -332,7 +345,7 @@ mod tests {
     #[test]
     fn damage_is_no_decision() {
         let sample = Sample::new();
-        sample.cache().write(&key("a"), &sample.kept(), LIMITS);
+        sample.cache().write(&key("a"), &sample.kept());
         let [file] = &sample.files()[..] else {
             panic!()
         };
@@ -341,27 +354,18 @@ mod tests {
             let mut bad = good.clone();
             bad[at] ^= 4;
             fs::write(file, bad).unwrap();
-            assert_eq!(
-                sample.cache().read(&key("a"), &sample.root(), LIMITS),
-                None,
-                "{at}"
-            );
+            assert_eq!(sample.cache().read(&key("a"), &sample.root()), None, "{at}");
         }
         for length in [0, HEADER - 1, HEADER, good.len() - 1] {
             fs::write(file, &good[..length]).unwrap();
             assert_eq!(
-                sample.cache().read(&key("a"), &sample.root(), LIMITS),
+                sample.cache().read(&key("a"), &sample.root()),
                 None,
                 "{length}"
             );
         }
-        sample.cache().write(&key("a"), &sample.kept(), LIMITS);
-        assert!(
-            sample
-                .cache()
-                .read(&key("a"), &sample.root(), LIMITS)
-                .is_some()
-        );
+        sample.cache().write(&key("a"), &sample.kept());
+        assert!(sample.cache().read(&key("a"), &sample.root()).is_some());
     }
 
     #[test]
@@ -373,7 +377,7 @@ mod tests {
             File::open(file).unwrap().set_modified(time).unwrap();
         };
         for number in 0..=LIMITS.entries as u64 {
-            cache.write(&key(&number.to_string()), &kept, LIMITS);
+            cache.write(&key(&number.to_string()), &kept);
             let file = sample
                 .state
                 .path()
@@ -382,12 +386,12 @@ mod tests {
             age(&file, 200 - number);
         }
         assert_eq!(sample.files().len(), LIMITS.entries);
-        assert_eq!(cache.read(&key("0"), &sample.root(), LIMITS), None);
+        assert_eq!(cache.read(&key("0"), &sample.root()), None);
         // used, so it is not the oldest any more
-        assert!(cache.read(&key("1"), &sample.root(), LIMITS).is_some());
-        cache.write(&key("more"), &kept, LIMITS);
-        assert!(cache.read(&key("1"), &sample.root(), LIMITS).is_some());
-        assert_eq!(cache.read(&key("2"), &sample.root(), LIMITS), None);
+        assert!(cache.read(&key("1"), &sample.root()).is_some());
+        cache.write(&key("more"), &kept);
+        assert!(cache.read(&key("1"), &sample.root()).is_some());
+        assert_eq!(cache.read(&key("2"), &sample.root()), None);
         for file in sample.files() {
             age(&file, LIMITS.idle.as_secs() + 1);
         }
@@ -396,8 +400,8 @@ mod tests {
             &sample.state.path().join("plans/.new-1-left"),
             LIMITS.idle.as_secs() + 1,
         );
-        assert_eq!(cache.read(&key("1"), &sample.root(), LIMITS), None, "idle");
-        cache.write(&key("last"), &kept, LIMITS);
+        assert_eq!(cache.read(&key("1"), &sample.root()), None, "idle");
+        cache.write(&key("last"), &kept);
         assert_eq!(sample.files().len(), 1);
     }
 
@@ -406,14 +410,14 @@ mod tests {
         let sample = Sample::new();
         let (cache, kept) = (sample.cache(), sample.kept());
         for number in 0..5 {
-            cache.write(&key(&number.to_string()), &kept, LIMITS);
+            cache.write(&key(&number.to_string()), &kept);
         }
         assert_eq!(sample.files().len(), 5);
         let two = CacheLimits {
             entries: 2,
             ..LIMITS
         };
-        cache.write(&key("more"), &kept, two);
+        sample.cache_of(two).write(&key("more"), &kept);
         assert_eq!(sample.files().len(), 2);
         let idle = CacheLimits {
             idle: Duration::from_secs(1),
@@ -423,14 +427,20 @@ mod tests {
             let time = SystemTime::now() - Duration::from_secs(2);
             File::open(file).unwrap().set_modified(time).unwrap();
         }
-        assert_eq!(cache.read(&key("more"), &sample.root(), idle), None);
-        assert!(cache.read(&key("more"), &sample.root(), LIMITS).is_some());
+        assert_eq!(
+            sample.cache_of(idle).read(&key("more"), &sample.root()),
+            None
+        );
+        assert!(cache.read(&key("more"), &sample.root()).is_some());
         let none = CacheLimits {
             entries: 0,
             ..LIMITS
         };
-        assert_eq!(cache.read(&key("more"), &sample.root(), none), None);
-        cache.write(&key("last"), &kept, none);
+        assert_eq!(
+            sample.cache_of(none).read(&key("more"), &sample.root()),
+            None
+        );
+        sample.cache_of(none).write(&key("last"), &kept);
         assert_eq!(sample.files().len(), 0);
     }
 
@@ -441,9 +451,9 @@ mod tests {
         sample.cache();
         let plans = sample.state.path().join("plans");
         fs::set_permissions(&plans, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(PlanCache::open(sample.state.path()).is_none());
+        assert!(PlanCache::open_in(sample.state.path(), LIMITS).is_none());
         fs::remove_dir(&plans).unwrap();
         std::os::unix::fs::symlink("/tmp", &plans).unwrap();
-        assert!(PlanCache::open(sample.state.path()).is_none());
+        assert!(PlanCache::open_in(sample.state.path(), LIMITS).is_none());
     }
 }

@@ -8,14 +8,12 @@ use fragment_types::{Catalogue, CatalogueError, ComponentIndex, ComponentSummary
 
 use crate::process;
 use crate::settings::Settings;
-use crate::settings::life::CacheLimits;
 
 /// A library opened for reading. A node without one has an empty library: bundles that lack nothing run there too.
 #[derive(Debug)]
 pub struct Library {
     directory: PathBuf,
     open: Option<Open>,
-    cache: CacheLimits,
 }
 
 #[derive(Debug)]
@@ -42,7 +40,6 @@ impl Library {
         Ok(Self {
             directory: settings.store.clone(),
             open,
-            cache: settings.life.cache,
         })
     }
 
@@ -56,11 +53,6 @@ impl Library {
     #[must_use]
     pub fn store(&self) -> Option<&Store> {
         self.open.as_ref().map(|open| &open.store)
-    }
-
-    /// Limits of the decisions that are kept about it.
-    pub(crate) fn cache_limits(&self) -> CacheLimits {
-        self.cache
     }
 
     /// Every component, sorted by name.

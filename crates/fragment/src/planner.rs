@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use fragment_analysis::{Analysis, AnalysisError, AnalysisErrorKind, MergedError};
 use fragment_compose::{ComposeError, Composition, GeneratedError, Inputs, Route, generated};
 use fragment_launch::{Bundle, BundleError, oci};
-use fragment_resolve::{Policy, Refusal, RefusalKind, Request};
+use fragment_resolve::{Policy, Refusal, RefusalKind, Request, Resolution};
 use fragment_store::StoreError;
 use fragment_sys::root::{Root, RootError, Witnesses};
 use fragment_types::manifest::Size;
@@ -212,23 +212,9 @@ pub(crate) fn task_kept(
     let said = control::said_of_task(settings, flags);
     let policy = control::policy(settings, &said);
     let (root, task) = (Root::empty(), task.subject());
-    // nothing is in the rootfs, so that nothing there can change
     let key = cache::Key::of_task(&task, &policy, library.generation());
-    let kept = cache.and_then(|cache| cache.read(&key, &root, settings.life.cache));
-    let is_kept = kept.is_some();
-    let decision = match kept {
-        Some(kept) => Decision::kept(kept, policy.min_grade),
-        None => {
-            let analysis = analysed(&root, &task, library, &policy)?;
-            let found = analysis.requirements.clone();
-            let decision = choose(library, &root, &task, analysis, policy.clone())?;
-            if let Some(cache) = cache {
-                let kept = decision.keep(found.clone(), found, Witnesses::default());
-                cache.write(&key, &kept, settings.life.cache);
-            }
-            decision
-        }
-    };
+    let kept = cache.map(|cache| (cache, key));
+    let (decision, is_kept) = decide(library, root, &task, policy.clone(), &|_| {}, kept)?;
     let form = if decision.layers.is_empty() {
         Form::Plain
     } else {
@@ -256,10 +242,7 @@ pub fn closure(library: &Library, components: &[ComponentName]) -> Result<Vec<La
         requirements: Vec::new(),
         policy,
     };
-    match fragment_resolve::resolve(library, &request) {
-        Ok(resolution) => Ok(resolution.layers),
-        Err(refusal) => Err(PlanError::Refusal(Box::new(refusal))),
-    }
+    resolve(library, &request).map(|resolution| resolution.layers)
 }
 
 /// Plans a loaded bundle, with what launch needs to carry the plan out. A decision that `cache` holds is not made again; whether it was one.
@@ -274,7 +257,16 @@ pub(crate) fn plan_and_compose(
     let _span = tracing::debug_span!("plan").entered();
     let spec = &bundle.spec;
     let rootfs = bundle.required_rootfs()?;
-    let (decision, is_kept) = decide(library, bundle, &rootfs, policy, cache)?;
+    let (root, task) = (Root::open(&rootfs)?, subject::task_of(&bundle.spec));
+    let satisfy = |requirements: &mut Vec<Requirement>| {
+        let directories = task.path_directories();
+        mounts::satisfy(requirements, &bundle.spec, &bundle.dir, &directories);
+    };
+    let kept = cache.map(|cache| {
+        let key = cache::Key::new(&task, &policy, library.generation());
+        (cache, key)
+    });
+    let (decision, is_kept) = decide(library, root, &task, policy, &satisfy, kept)?;
     let composition = fragment_compose::compose(&Inputs {
         id,
         bundle: &bundle.dir,
@@ -300,41 +292,35 @@ pub(crate) fn plan_and_compose(
     Ok((plan, composition, is_kept))
 }
 
-/// What is needed and what supplies it, kept from the last time or worked out; which of the two.
+/// What is needed and what supplies it, kept from the last time or worked out; which of the two. `satisfy` marks what the bundle's mounts
+/// supply, which can be other things each time.
 fn decide(
     library: &Library,
-    bundle: &Bundle,
-    rootfs: &Path,
+    mut root: Root,
+    task: &fragment_analysis::Task,
     policy: Policy,
-    cache: Option<&PlanCache>,
+    satisfy: &dyn Fn(&mut Vec<Requirement>),
+    kept: Option<(&PlanCache, cache::Key)>,
 ) -> Result<(Decision, bool), PlanError> {
-    let task = subject::task_of(&bundle.spec);
-    let satisfy = |requirements: &mut Vec<Requirement>| {
-        let directories = task.path_directories();
-        mounts::satisfy(requirements, &bundle.spec, &bundle.dir, &directories);
-    };
-    let mut root = Root::open(rootfs)?;
-    let Some(cache) = cache else {
-        let mut analysis = analysed(&root, &task, library, &policy)?;
+    let Some((cache, key)) = kept else {
+        let mut analysis = analysed(&root, task, library, &policy)?;
         satisfy(&mut analysis.requirements);
-        return Ok((choose(library, &root, &task, analysis, policy)?, false));
+        return Ok((choose(library, &root, task, analysis, policy)?, false));
     };
-    let key = cache::Key::new(&task, &policy, library.generation());
-    if let Some(mut kept) = cache.read(&key, &root, library.cache_limits()) {
+    if let Some(mut kept) = cache.read(&key, &root) {
         satisfy(&mut kept.found);
         if kept.found == kept.satisfied {
             return Ok((Decision::kept(kept, policy.min_grade), true));
         }
     }
     root = root.recording();
-    let mut analysis = analysed(&root, &task, library, &policy)?;
+    let mut analysis = analysed(&root, task, library, &policy)?;
     let found = analysis.requirements.clone();
     satisfy(&mut analysis.requirements);
     let satisfied = analysis.requirements.clone();
-    let decision = choose(library, &root, &task, analysis, policy)?;
+    let decision = choose(library, &root, task, analysis, policy)?;
     if let Some(witnesses) = root.witnesses() {
-        let kept = decision.keep(found, satisfied, witnesses);
-        cache.write(&key, &kept, library.cache_limits());
+        cache.write(&key, &decision.keep(found, satisfied, witnesses));
     }
     Ok((decision, false))
 }
@@ -383,6 +369,19 @@ struct Decision {
     warnings: Vec<String>,
 }
 
+fn resolve(library: &Library, request: &Request) -> Result<Resolution, PlanError> {
+    fragment_resolve::resolve(library, request).map_err(|refusal| {
+        let refusal = Box::new(refusal);
+        match library.is_empty() {
+            true => PlanError::NoLibrary {
+                directory: library.directory().to_owned(),
+                refusal,
+            },
+            false => PlanError::Refusal(refusal),
+        }
+    })
+}
+
 fn choose(
     library: &Library,
     root: &Root,
@@ -400,17 +399,7 @@ fn choose(
         requirements: analysis.requirements.clone(),
         policy,
     };
-    let resolution = fragment_resolve::resolve(library, &request).map_err(|refusal| {
-        let refusal = Box::new(refusal);
-        if library.is_empty() {
-            PlanError::NoLibrary {
-                directory: library.directory().to_owned(),
-                refusal,
-            }
-        } else {
-            PlanError::Refusal(refusal)
-        }
-    })?;
+    let resolution = resolve(library, &request)?;
     let mut made = generated::Decision::default();
     if !resolution.is_empty() {
         fragment_analysis::check_merged(root, library, &resolution.chosen, task)?;

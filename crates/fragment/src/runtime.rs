@@ -186,7 +186,7 @@ impl Runtime {
         let library = Library::open(&self.settings)?;
         let policy = control::of_bundle(&self.settings, bundle, wishes).map_err(PlanError::from)?;
         let scratch = self.launch.scratch(id);
-        let cache = PlanCache::open(&self.settings.state);
+        let cache = PlanCache::open(&self.settings);
         let metrics = Metrics::open(&self.settings.state);
         metrics.add(Counter::Containers, 1);
         let (plan, mut composition, is_kept) = planner::plan_and_compose(

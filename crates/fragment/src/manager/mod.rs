@@ -105,7 +105,7 @@ impl Manager {
     /// [`StoreError::Absent`] where there is none; when it cannot be read.
     pub fn open(settings: Settings) -> Result<Self, ManagerError> {
         let store = Store::open(&settings.store)?;
-        let cache = PlanCache::open(&settings.state);
+        let cache = PlanCache::open(&settings);
         let metrics = Metrics::open(&settings.state);
         Ok(Self {
             settings,
