@@ -7,7 +7,7 @@
 //! Anything that two readers could understand differently is an error: sizes given twice, sparse files, global headers,
 //! content on links, data after the end.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use tar::{EntryType, Header};
 
@@ -245,6 +245,31 @@ impl<R: Read> Archive<R> {
             .unwrap_or_else(|| header.path_bytes().into_owned());
         typed(header, &name, extension, self.left, self.dialect)
             .map_err(|refusal| LayerError::entry(&name, refusal))
+    }
+}
+
+impl<R: BufRead> Archive<R> {
+    /// Gives `each` the content of the current entry, in pieces as they lie in the source's buffer.
+    pub(crate) fn each_piece(
+        &mut self,
+        mut each: impl FnMut(&[u8]) -> Result<(), LayerError>,
+    ) -> Result<(), LayerError> {
+        while self.left > 0 {
+            let piece = match self.source.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                piece => piece.map_err(LayerError::Read)?,
+            };
+            if piece.is_empty() {
+                return Err(LayerError::Truncated);
+            }
+            let length = usize::try_from(self.left)
+                .unwrap_or(usize::MAX)
+                .min(piece.len());
+            each(&piece[..length])?;
+            self.source.consume(length);
+            self.left -= length as u64;
+        }
+        Ok(())
     }
 }
 

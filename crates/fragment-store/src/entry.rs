@@ -149,11 +149,9 @@ pub(crate) fn normal_path(name: &[u8]) -> Result<String, Refusal> {
     if name.is_empty() || name == "." {
         return Ok(String::new());
     }
-    if name.split('/').count() > MAX_DEPTH {
-        return Err(Refusal::TooLong);
-    }
-    for part in name.split('/') {
+    for (depth, part) in name.split('/').enumerate() {
         match part {
+            _ if depth == MAX_DEPTH => return Err(Refusal::TooLong),
             "" | "." | ".." => return Err(Refusal::Dots),
             _ if part.len() > MAX_NAME => return Err(Refusal::TooLong),
             _ if part.starts_with(WHITEOUT) => return Err(Refusal::Whiteout),

@@ -86,6 +86,11 @@ impl<'m> Expected<'m> {
         self.paths.get(relative).copied()
     }
 
+    /// How many paths there are but the root.
+    pub(crate) fn count(&self) -> usize {
+        self.paths.len() - usize::from(self.paths.contains_key(""))
+    }
+
     /// All relative paths but the root, sorted.
     pub(crate) fn paths(&self) -> Vec<&'m str> {
         let mut paths: Vec<_> = self

@@ -17,7 +17,7 @@ use crate::layout;
 use crate::oci::Documents;
 use crate::store::Store;
 use crate::tree;
-use crate::unpack::{Content, unpack};
+use crate::unpack::unpack;
 use crate::writer::Writer;
 
 /// A component as it is built or received: its manifest, and the file that holds its layer.
@@ -173,7 +173,7 @@ impl Writer<'_> {
         layout::make_directory(&path, 0o700)?;
         let root = tree::open(&path).map_err(StoreError::open(&path))?;
         let archive = compression.reader(blob).map_err(layer)?;
-        unpack(archive, manifest, expected, root.as_fd(), Content::Unknown).map_err(layer)
+        unpack(archive, manifest, expected, root.as_fd()).map_err(layer)
     }
 
     /// Copies the layer to `tmp/` and checks its length and digest on the way.

@@ -125,13 +125,15 @@ impl Compression {
     /// # Errors
     /// When the decoder cannot be set up.
     pub fn reader<'r>(self, blob: impl Read + 'r) -> Result<Box<dyn Read + 'r>, LayerError> {
+        self.decoder(blob).map_err(LayerError::Read)
+    }
+
+    pub(crate) fn decoder<'r>(self, blob: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
         let blob = BufReader::with_capacity(1 << 17, blob);
         Ok(match self {
             Self::Zstd => {
-                let mut decoder = zstd::Decoder::with_buffer(blob).map_err(LayerError::Read)?;
-                decoder
-                    .window_log_max(WINDOW_LOG_MAX)
-                    .map_err(LayerError::Read)?;
+                let mut decoder = zstd::Decoder::with_buffer(blob)?;
+                decoder.window_log_max(WINDOW_LOG_MAX)?;
                 Box::new(decoder)
             }
             Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(blob)),

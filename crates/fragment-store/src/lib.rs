@@ -4,6 +4,7 @@
 //! `index.json` is the truth; everything else is content-addressed, or made from it. Every change is a rename, so readers
 //! need no lock and a killed writer leaves the library as it was or as it was to be.
 
+mod ahead;
 mod archive;
 mod catalogue;
 mod collect;

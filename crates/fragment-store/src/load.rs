@@ -11,7 +11,7 @@
 //! loaded again.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ use fragment_sys::pool;
 use fragment_types::{ComponentName, Digest, Manifest};
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 
+use crate::ahead;
 use crate::error::StoreError;
 use crate::expected::{Expected, LIMITS};
 use crate::ingest::copy_checked;
@@ -31,14 +32,19 @@ use crate::lease::LeasedComponent;
 use crate::life::{Limits, REMOVED};
 use crate::store::Store;
 use crate::tree::{self, Flushed};
-use crate::unpack::{Content, unpack};
+use crate::unpack::{PIECE, unpack_known};
 
 /// End of the names of trees that are being unpacked.
 const UNFINISHED: &str = ".tree";
 /// End of the names of blobs that are being fetched.
 const FETCHED: &str = ".blob";
-/// Layers of more compressed bytes are digested beside unpacking, in a thread of their own.
-const DIGEST_BESIDE: u64 = 256 << 10;
+/// Layers of more compressed bytes are read, digested and decompressed in a thread of its own beside unpacking. For smaller ones a thread
+/// costs what it gains.
+const READ_BESIDE: u64 = 1 << 20;
+/// Pieces of an archive that are decompressed before they are unpacked, at most.
+const PIECES: usize = 8;
+/// Bytes of each: fewer, and the threads wait for each other more often.
+const PIECE_AHEAD: usize = 256 << 10;
 /// Longest pause between two looks for a free slot.
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
@@ -144,20 +150,21 @@ pub enum Load {
 
 /// The end of the time that is allowed.
 #[derive(Debug, Clone, Copy)]
-struct Deadline {
+pub(crate) struct Deadline {
     started: Instant,
     timeout: Duration,
 }
 
 impl Deadline {
-    fn new(timeout: Duration) -> Self {
+    pub(crate) fn new(timeout: Duration) -> Self {
         Self {
             started: Instant::now(),
             timeout,
         }
     }
 
-    fn left(&self) -> Duration {
+    /// What is left of it.
+    pub(crate) fn left(&self) -> Duration {
         self.timeout.saturating_sub(self.started.elapsed())
     }
 
@@ -420,32 +427,23 @@ impl Store {
                 source,
             },
         };
-        let unpack = |blob: &mut dyn Read, compression: Compression| {
-            let timed = Timed {
-                source: blob,
-                deadline: *deadline,
-            };
-            let archive = compression.reader(timed).map_err(layer)?;
-            unpack(archive, manifest, expected, root.as_fd(), Content::Known).map_err(layer)
-        };
         let mut blob = layout::open_file(&path)?;
         let compression = Compression::of(&mut blob).map_err(layer)?;
-        let found = if manifest.size.stored > DIGEST_BESIDE {
-            std::thread::scope(|scope| {
-                let digest = scope.spawn(|| self.layer_digest(manifest, &mut |_| {}));
-                unpack(&mut blob, compression)?;
-                match digest.join() {
-                    Ok(digested) => digested,
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            })?
-        } else {
-            let mut hashing = Hashing::new(blob);
-            unpack(&mut hashing, compression)?;
-            // the decoder need not have read what follows its last frame
-            io::copy(&mut hashing, &mut io::sink()).map_err(StoreError::read(&path))?;
-            hashing.digest()
+        let timed = Timed {
+            source: Hashing::new(blob),
+            deadline: *deadline,
         };
+        let unpack =
+            |pieces: &mut dyn BufRead| unpack_known(pieces, manifest, expected, root.as_fd());
+        let hashing = if manifest.size.stored > READ_BESIDE {
+            unpack_beside(timed, compression, unpack)
+        } else {
+            unpack_here(timed, compression, unpack)
+        };
+        let mut hashing = hashing.map_err(layer)?.source;
+        // the decoder need not have read what follows its last frame
+        io::copy(&mut hashing, &mut io::sink()).map_err(StoreError::read(&path))?;
+        let found = hashing.digest();
         if found != manifest.layer.digest {
             return Err(StoreError::BlobDigest {
                 path,
@@ -582,6 +580,39 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Gives `unpack` the archive in `blob`; `blob` after it.
+fn unpack_here<R: Read>(
+    mut blob: Timed<R>,
+    compression: Compression,
+    unpack: impl FnOnce(&mut dyn BufRead) -> Result<(), LayerError>,
+) -> Result<Timed<R>, LayerError> {
+    let archive = compression.reader(&mut blob)?;
+    unpack(&mut BufReader::with_capacity(PIECE, archive))?;
+    Ok(blob)
+}
+
+/// The same with `blob` read, digested and decompressed in a thread of its own.
+fn unpack_beside<R: Read + Send>(
+    mut blob: Timed<R>,
+    compression: Compression,
+    unpack: impl FnOnce(&mut dyn BufRead) -> Result<(), LayerError>,
+) -> Result<Timed<R>, LayerError> {
+    let (mut ahead, mut pieces) = ahead::pieces(PIECES, PIECE_AHEAD, blob.deadline);
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(move || {
+            ahead.read_all(compression.decoder(&mut blob));
+            blob
+        });
+        let unpacked = unpack(&mut pieces);
+        // nobody wants more
+        drop(pieces);
+        match reading.join() {
+            Ok(blob) => unpacked.map(|()| blob),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
 /// Whether the content of a layer is what is wrong, as opposed to the disk that is written to.

@@ -4,16 +4,16 @@
 //! are opened with openat2(2) RESOLVE_NO_SYMLINKS beneath the root of the tree, so even a symbolic link that somehow got
 //! into the way leads nowhere.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use fragment_types::manifest::{PathEntry, PathKind};
 use fragment_types::{Digest, Manifest};
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, chownat, fchmod, fchown,
-    futimens, linkat, mkdirat, openat, openat2, symlinkat, utimensat,
+    AtFlags, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, chownat, fchmod,
+    fchown, fstat, futimens, linkat, mkdirat, openat, openat2, statat, symlinkat, utimensat,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -24,13 +24,15 @@ use crate::layer::{Hashing, LayerError};
 
 /// What is known of the content of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Content {
-    /// Nothing: every file and the whole are digested.
+enum Content {
+    /// Nothing: every file is digested.
     Unknown,
-    /// The blob's digest is checked elsewhere, and a blob of that digest was compared with the manifest before: names, kinds,
-    /// modes and sizes are checked all the same.
+    /// What its manifest says.
     Known,
 }
+
+/// Bytes of an archive that are read, and written, at a time.
+pub(crate) const PIECE: usize = 1 << 17;
 
 /// Unpacks the archive that `source` yields into the empty directory `root`, and checks that it is what `manifest` says:
 /// content, sizes and `diff_id`.
@@ -41,13 +43,10 @@ pub(crate) fn unpack(
     manifest: &Manifest,
     expected: &Expected<'_>,
     root: BorrowedFd<'_>,
-    content: Content,
 ) -> Result<(), LayerError> {
-    if content == Content::Known {
-        return unpack_entries(source, manifest, expected, root, content);
-    }
     let mut source = Hashing::new(source);
-    unpack_entries(&mut source, manifest, expected, root, content)?;
+    let pieces = BufReader::with_capacity(PIECE, &mut source);
+    unpack_entries(pieces, manifest, expected, root, Content::Unknown)?;
     let found = source.digest();
     if found != manifest.layer.diff_id {
         return Err(LayerError::DiffId {
@@ -58,8 +57,19 @@ pub(crate) fn unpack(
     Ok(())
 }
 
+/// The same where the caller checks the digest of the blob, and a blob of that digest was compared with the manifest before: names,
+/// kinds, modes and sizes are checked all the same.
+pub(crate) fn unpack_known(
+    source: impl BufRead,
+    manifest: &Manifest,
+    expected: &Expected<'_>,
+    root: BorrowedFd<'_>,
+) -> Result<(), LayerError> {
+    unpack_entries(source, manifest, expected, root, Content::Known)
+}
+
 fn unpack_entries(
-    source: impl Read,
+    source: impl BufRead,
     manifest: &Manifest,
     expected: &Expected<'_>,
     root: BorrowedFd<'_>,
@@ -98,13 +108,13 @@ fn unpack_entries(
     for directory in directories.iter().rev() {
         tree.finish_directory(directory)?;
     }
-    if let Some(path) = expected
-        .paths()
-        .into_iter()
-        .find(|&path| !made.contains(path))
-    {
+    // the root counts on neither side
+    made.remove("");
+    if made.len() < expected.count() {
+        let mut paths = expected.paths().into_iter();
+        let missing = paths.find(|&path| !made.contains(path));
         return Err(LayerError::Missing {
-            path: format!("/{path}"),
+            path: format!("/{}", missing.unwrap_or_default()),
         });
     }
     check_sizes(manifest, plain, entries)
@@ -230,75 +240,100 @@ fn check_link(listed: &PathEntry, target: Option<&PathEntry>) -> Result<(), Refu
 /// The directory that is being filled.
 struct Tree<'r> {
     root: BorrowedFd<'r>,
-    /// The directory that was used last, by its path: entries of one directory follow each other.
-    last: HashMap<String, OwnedFd>,
+    /// Open directories, each below the one before it, with their paths: entries of one directory follow each other.
+    way: Vec<(String, OwnedFd)>,
     set_owner: bool,
     content: Content,
-    buffer: Vec<u8>,
 }
 
 impl<'r> Tree<'r> {
     fn new(root: BorrowedFd<'r>, content: Content) -> Self {
         Self {
             root,
-            last: HashMap::new(),
+            way: Vec::new(),
             set_owner: rustix::process::geteuid().is_root(),
             content,
-            buffer: vec![0; 1 << 17],
         }
     }
 
-    fn open_directory(&self, path: &str) -> Result<OwnedFd, LayerError> {
-        open_beneath(self.root, path, OFlags::RDONLY | OFlags::DIRECTORY)
-            .map_err(LayerError::write(path))
+    /// The directory `path`, opened from the nearest one on the way to it that is open.
+    fn directory(&mut self, path: &str) -> Result<BorrowedFd<'_>, LayerError> {
+        while self
+            .way
+            .last()
+            .is_some_and(|(open, _)| below(path, open).is_none())
+        {
+            self.way.pop();
+        }
+        let (from, rest) = match self.way.last() {
+            Some((open, from)) => (from.as_fd(), below(path, open).unwrap_or_default()),
+            None => (self.root, path),
+        };
+        if !rest.is_empty() {
+            let directory = open_beneath(from, rest, OFlags::PATH | OFlags::DIRECTORY)
+                .map_err(LayerError::write(path))?;
+            self.way.push((path.to_owned(), directory));
+        }
+        Ok(self.way.last().map_or(self.root, |(_, open)| open.as_fd()))
     }
 
     /// The directory that holds `path`.
     fn parent(&mut self, path: &str) -> Result<BorrowedFd<'_>, LayerError> {
-        let parent = parent(path).unwrap_or_default();
-        if !self.last.contains_key(parent) {
-            let directory = self.open_directory(parent)?;
-            self.last.clear();
-            self.last.insert(parent.to_owned(), directory);
-        }
-        Ok(self.last.get(parent).map_or(self.root, AsFd::as_fd))
+        self.directory(parent(path).unwrap_or_default())
     }
 
     fn make_directory(&mut self, entry: &Entry) -> Result<(), LayerError> {
         if entry.path.is_empty() {
             return Ok(());
         }
-        // ours alone until `finish_directory`
-        mkdirat(
-            self.parent(&entry.path)?,
-            file_name(&entry.path),
-            Mode::RWXU,
-        )
-        .map_err(LayerError::write(&entry.path))
+        // we have to be able to fill it
+        let mode = creation_mode(entry) | Mode::RWXU;
+        mkdirat(self.parent(&entry.path)?, file_name(&entry.path), mode)
+            .map_err(LayerError::write(&entry.path))
     }
 
-    fn finish_directory(&self, entry: &Entry) -> Result<(), LayerError> {
-        let directory = self.open_directory(&entry.path)?;
+    fn finish_directory(&mut self, entry: &Entry) -> Result<(), LayerError> {
+        if entry.path.is_empty() {
+            return self.finish(self.root, entry);
+        }
+        let set_owner = self.set_owner;
+        let parent = self.parent(&entry.path)?;
+        let name = file_name(&entry.path);
+        let nofollow = AtFlags::SYMLINK_NOFOLLOW;
+        let result = (|| {
+            if Change::of(&statat(parent, name, nofollow)?, entry, set_owner) == Change::NONE {
+                return utimensat(parent, name, &times(entry.mtime), nofollow).map(|()| true);
+            }
+            Ok(false)
+        })();
+        if result.map_err(LayerError::write(&entry.path))? {
+            return Ok(());
+        }
+        let directory = open_beneath(parent, name, OFlags::RDONLY | OFlags::DIRECTORY)
+            .map_err(LayerError::write(&entry.path))?;
         self.finish(directory.as_fd(), entry)
     }
 
     /// Owner, mode and time, in this order: chown(2) clears set-id bits, and all change the status only.
     fn finish(&self, file: BorrowedFd<'_>, entry: &Entry) -> Result<(), LayerError> {
         let result = (|| {
-            if self.set_owner {
+            let change = Change::of(&fstat(file)?, entry, self.set_owner);
+            if change.owner {
                 fchown(
                     file,
                     Some(Uid::from_raw(entry.uid)),
                     Some(Gid::from_raw(entry.gid)),
                 )?;
             }
-            fchmod(file, Mode::from_raw_mode(entry.mode))?;
+            if change.mode {
+                fchmod(file, Mode::from_raw_mode(entry.mode))?;
+            }
             futimens(file, &times(entry.mtime))
         })();
         result.map_err(LayerError::write(&entry.path))
     }
 
-    fn make_file<R: Read>(
+    fn make_file<R: BufRead>(
         &mut self,
         entry: &Entry,
         listed: Option<&PathEntry>,
@@ -310,22 +345,18 @@ impl<'r> Tree<'r> {
             self.parent(&entry.path)?,
             file_name(&entry.path),
             flags,
-            Mode::RUSR | Mode::WUSR,
+            creation_mode(entry),
         )
         .map_err(LayerError::write(&entry.path))?;
         let mut file = File::from(file);
         let mut hasher = (self.content == Content::Unknown).then(Sha256::new);
-        loop {
-            let read = archive.read_content(&mut self.buffer)?;
-            if read == 0 {
-                break;
-            }
+        archive.each_piece(|piece| {
             if let Some(hasher) = &mut hasher {
-                hasher.update(&self.buffer[..read]);
+                hasher.update(piece);
             }
-            file.write_all(&self.buffer[..read])
-                .map_err(LayerError::write(&entry.path))?;
-        }
+            file.write_all(piece)
+                .map_err(LayerError::write(&entry.path))
+        })?;
         if let Some(hasher) = hasher {
             let found = Digest::from_bytes(hasher.finalize().into());
             if listed.and_then(|listed| listed.digest) != Some(found) {
@@ -345,7 +376,7 @@ impl<'r> Tree<'r> {
         let result = (|| {
             symlinkat(target, parent, name)?;
             let nofollow = AtFlags::SYMLINK_NOFOLLOW;
-            if set_owner {
+            if Change::of(&statat(parent, name, nofollow)?, entry, set_owner).owner {
                 let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
                 chownat(parent, name, Some(uid), Some(gid), nofollow)?;
             }
@@ -355,7 +386,12 @@ impl<'r> Tree<'r> {
     }
 
     fn make_link(&mut self, entry: &Entry, target: &str) -> Result<(), LayerError> {
-        let from = self.open_directory(parent(target).unwrap_or_default())?;
+        let from = open_beneath(
+            self.root,
+            parent(target).unwrap_or_default(),
+            OFlags::PATH | OFlags::DIRECTORY,
+        )
+        .map_err(LayerError::write(target))?;
         // without AT_SYMLINK_FOLLOW linkat(2) does not follow a link at the last part
         linkat(
             from,
@@ -366,6 +402,44 @@ impl<'r> Tree<'r> {
         )
         .map_err(LayerError::write(&entry.path))
     }
+}
+
+/// What is to be changed of a path that was just made. A stat tells it, whatever umask, set-group-id directory, default access
+/// control list or mount option had their say, and costs less than to change what is as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Change {
+    owner: bool,
+    mode: bool,
+}
+
+impl Change {
+    const NONE: Self = Self {
+        owner: false,
+        mode: false,
+    };
+
+    fn of(about: &Stat, entry: &Entry, set_owner: bool) -> Self {
+        let owner = set_owner && (about.st_uid, about.st_gid) != (entry.uid, entry.gid);
+        Self {
+            owner,
+            // chown(2) clears set-id bits
+            mode: about.st_mode & 0o7777 != entry.mode || (owner && entry.mode & 0o6000 != 0),
+        }
+    }
+}
+
+/// The mode to make a path with: nobody but us gets as far as here before the tree is whole, but set-id bits come last.
+fn creation_mode(entry: &Entry) -> Mode {
+    Mode::from_raw_mode(entry.mode & 0o777)
+}
+
+/// What leads from the directory `open` to `path`, which is it or below it.
+fn below<'p>(path: &'p str, open: &str) -> Option<&'p str> {
+    let rest = path.strip_prefix(open)?;
+    if rest.is_empty() {
+        return Some(rest);
+    }
+    rest.strip_prefix('/')
 }
 
 /// Opens a relative path without following any symbolic link and without leaving `root` or its filesystem.

@@ -36,7 +36,7 @@ fn ingest(place: &Place, store: &Store, component: &str, tree: &Tree) -> LeasedC
     leased(&artifact, digest)
 }
 
-fn leased(artifact: &Artifact, digest: Digest) -> LeasedComponent {
+pub(crate) fn leased(artifact: &Artifact, digest: Digest) -> LeasedComponent {
     LeasedComponent {
         name: artifact.manifest.name.clone(),
         digest,
@@ -45,7 +45,7 @@ fn leased(artifact: &Artifact, digest: Digest) -> LeasedComponent {
 }
 
 /// The names in the directory of loads, slots left out.
-fn leftovers(place: &Place) -> Vec<String> {
+pub(crate) fn leftovers(place: &Place) -> Vec<String> {
     let Ok(entries) = fs::read_dir(place.store_path().join("loads")) else {
         return Vec::new();
     };
@@ -54,7 +54,7 @@ fn leftovers(place: &Place) -> Vec<String> {
 }
 
 /// Another process of this test, which does `what` for the component `component`.
-fn child(place: &Place, what: &str, component: &LeasedComponent) -> Child {
+pub(crate) fn child(place: &Place, what: &str, component: &LeasedComponent) -> Child {
     let words = serde_json::to_string(&(what, place.path(), component)).unwrap();
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "load::as_a_child", "--nocapture"])
@@ -92,6 +92,12 @@ fn as_a_child() {
             let load = store.load(&component, &options).unwrap();
             println!("\nLOAD {}", serde_json::to_string(&load).unwrap());
         }
+        _ if what.starts_with("umask ") => {
+            let umask = u32::from_str_radix(&what["umask ".len()..], 8).unwrap();
+            rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
+            let load = store.load(&component, &LoadOptions::default()).unwrap();
+            println!("\nLOAD {}", serde_json::to_string(&load).unwrap());
+        }
         "again and again" => loop {
             store.load(&component, &LoadOptions::default()).unwrap();
             store.unload(&component.name).unwrap();
@@ -101,7 +107,7 @@ fn as_a_child() {
 }
 
 /// What a child said.
-fn said(child: Child) -> Load {
+pub(crate) fn said(child: Child) -> Load {
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = text.lines().find_map(|line| line.strip_prefix("LOAD "));

@@ -10,6 +10,7 @@ mod sample;
 
 mod crash;
 mod damage;
+mod exact;
 mod generated;
 mod history;
 mod hostile;
