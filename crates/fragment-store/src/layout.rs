@@ -84,9 +84,11 @@ pub(crate) fn open_lock(path: &Path) -> Result<File, StoreError> {
 
 /// Content of a file of the store of at most `limit` bytes.
 pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
-    let mut content = Vec::new();
-    open_file(path)?
-        .take(limit + 1)
+    let file = open_file(path)?;
+    let size = file.metadata().map_or(0, |about| about.len()).min(limit);
+    // one byte more, or the end would only be seen after making room for more
+    let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
+    file.take(limit + 1)
         .read_to_end(&mut content)
         .map_err(StoreError::read(path))?;
     if content.len() as u64 > limit {

@@ -71,8 +71,11 @@ pub fn warm(
     options: &LoadOptions<'_>,
 ) -> Result<Vec<Load>, StoreError> {
     let loads = store.ready(components, options)?;
-    for component in components {
-        store.read_ahead(&component.diff_id)?;
+    for (component, load) in components.iter().zip(&loads) {
+        // what was just written is in memory
+        if !matches!(load, Load::Unpacked { .. }) {
+            store.read_ahead(&component.diff_id)?;
+        }
     }
     Ok(loads)
 }
