@@ -26,7 +26,7 @@ use crate::ahead;
 use crate::error::StoreError;
 use crate::expected::{Expected, LIMITS};
 use crate::ingest::copy_checked;
-use crate::layer::{Compression, Hashing, LayerError};
+use crate::layer::{Compression, Hashing, LayerError, Sums};
 use crate::layout::{self, LOADS, QUARANTINE, TREES};
 use crate::lease::LeasedComponent;
 use crate::life::{Limits, REMOVED};
@@ -588,7 +588,8 @@ fn unpack_here<R: Read>(
     compression: Compression,
     unpack: impl FnOnce(&mut dyn BufRead) -> Result<(), LayerError>,
 ) -> Result<Timed<R>, LayerError> {
-    let archive = compression.reader(&mut blob)?;
+    let archive = compression.decoder(&mut blob, Sums::Ignored);
+    let archive = archive.map_err(LayerError::Read)?;
     unpack(&mut BufReader::with_capacity(PIECE, archive))?;
     Ok(blob)
 }
@@ -602,7 +603,7 @@ fn unpack_beside<R: Read + Send>(
     let (mut ahead, mut pieces) = ahead::pieces(PIECES, PIECE_AHEAD, blob.deadline);
     std::thread::scope(|scope| {
         let reading = scope.spawn(move || {
-            ahead.read_all(compression.decoder(&mut blob));
+            ahead.read_all(compression.decoder(&mut blob, Sums::Ignored));
             blob
         });
         let unpacked = unpack(&mut pieces);
