@@ -40,7 +40,7 @@ const UNFINISHED: &str = ".tree";
 const FETCHED: &str = ".blob";
 /// Layers of more compressed bytes are read, digested and decompressed in a thread of its own beside unpacking. For smaller ones a thread
 /// costs what it gains.
-const READ_BESIDE: u64 = 1 << 20;
+const READ_BESIDE: u64 = 512 << 10;
 /// Pieces of an archive that are decompressed before they are unpacked, at most.
 const PIECES: usize = 8;
 /// Bytes of each: fewer, and the threads wait for each other more often.
