@@ -112,7 +112,7 @@ fn main() -> ExitCode {
     let began = Moment::now();
     // `library build` runs containers too, each in a process of its own that is called with `run`
     let enters = std::env::args_os().any(|argument| argument == "run");
-    if let Err(error) = fragment::launch::begin(enters) {
+    if let Err(error) = fragment::begin(enters) {
         eprintln!("fragment: {:#}", anyhow::Error::from(error));
         return ExitCode::FAILURE;
     }

@@ -39,7 +39,7 @@ pub use joining::tenant::TenantError;
 pub use lifecycle::signal::{SignalError, SignalNumber};
 pub use records::id::{ContainerId, IdError};
 pub use records::state::{ContainerState, OCI_VERSION, Status};
-pub use runtime::{CreateOptions, Runtime, RuntimeOptions};
+pub use runtime::{CreateOptions, Runtime, RuntimeOptions, StartNotice};
 pub use sockets::receive as receive_descriptor;
 pub use specification::bundle::{Bundle, BundleError, adapt_process};
 pub use specification::names::respell;

@@ -1,9 +1,11 @@
 //! Creating and running containers.
 
 use std::ffi::CString;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fragment_cgroup::{Resources, in_user_namespace};
@@ -78,6 +80,28 @@ pub struct CreateOptions {
     pub no_subreaper: bool,
     /// For `run` in the foreground: how long the program may run; then it is killed and the exit code is 124, as by timeout(1).
     pub time_limit: Option<Duration>,
+    /// For `run` in the foreground: told when the program runs.
+    pub started: Option<StartNotice>,
+}
+
+/// Somebody who is told when a program runs.
+#[derive(Debug, Clone)]
+pub struct StartNotice {
+    to: Arc<File>,
+    words: Vec<u8>,
+}
+
+impl StartNotice {
+    /// These words are written to the file.
+    #[must_use]
+    pub fn new(to: Arc<File>, words: Vec<u8>) -> Self {
+        Self { to, words }
+    }
+
+    fn give(&self) {
+        // who does not listen any more need not be told
+        let _ = (&*self.to).write_all(&self.words);
+    }
 }
 
 impl CreateOptions {
@@ -96,6 +120,7 @@ impl CreateOptions {
             keep: false,
             no_subreaper: false,
             time_limit: None,
+            started: None,
         }
     }
 }
@@ -249,6 +274,9 @@ impl Runtime {
             let relay = console.map(Console::accept).transpose()?;
             self.start_within(&options.id, Some(BECOMING))
                 .map_err(|error| ended_early(error, init))?;
+            if let Some(notice) = &options.started {
+                notice.give();
+            }
             foreground.wait(init, relay, options.time_limit)
         };
         let code = finish().inspect_err(|_| self.abandon(&options.id))?;

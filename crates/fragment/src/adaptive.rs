@@ -345,7 +345,7 @@ pub(crate) fn preload(
                 stopped = refusal(&machine, &life.preload);
             }
             Err(error) => {
-                let error = chain(&error);
+                let error = crate::chain(&error);
                 leave(Why::Failed { error });
             }
         }
@@ -366,17 +366,6 @@ fn load(
     let component = LeasedComponent::from(store.component(name)?);
     let loads = life::warm(store, &[component], options)?;
     Ok(loads.first().copied().unwrap_or(Load::Present))
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ pub mod runner;
 pub mod runtime;
 pub mod settings;
 mod subject;
+mod supervisor;
 pub mod task;
 pub mod trace;
 
@@ -58,6 +59,7 @@ pub use manager::{ComposedFragment, Manager, ManagerError};
 pub use planner::{PlanError, PlanErrorKind};
 pub use runtime::{Runtime, RuntimeError};
 pub use settings::Settings;
+pub use supervisor::{Streams, begin};
 pub use task::Task;
 
 /// Version of fragment-runc.
@@ -67,4 +69,15 @@ pub use task::Task;
 #[must_use]
 pub fn version() -> semver::Version {
     semver::Version::parse(env!("CARGO_PKG_VERSION")).expect("Cargo checked it")
+}
+
+/// An error with its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
 }

@@ -18,17 +18,38 @@ pub(crate) fn name(of: &str) -> String {
     format!("{of}-{pid}-{start_time}")
 }
 
-/// Whether the process still exists.
+/// Whether the process still exists. One that has ended and that nobody has waited for does not.
 pub(crate) fn is_alive(process: HolderProcess) -> bool {
-    start_time(process.pid) == Some(process.start_time)
+    let Some(status) = status(process.pid) else {
+        return false;
+    };
+    status.start_time == process.start_time && !(status.is_zombie && threads(process.pid) < 2)
 }
 
-/// Start time in clock ticks since boot: field 22 of proc_pid_stat(5), counted from behind the name, which may hold
-/// anything.
+/// How many threads it has: a zombie may be the first of several.
+fn threads(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
+}
+
 fn start_time(pid: u32) -> Option<u64> {
+    status(pid).map(|status| status.start_time)
+}
+
+struct Status {
+    is_zombie: bool,
+    /// In clock ticks since boot.
+    start_time: u64,
+}
+
+/// Fields 3 and 22 of proc_pid_stat(5), counted from behind the name, which may hold anything.
+fn status(pid: u32) -> Option<Status> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = fields.split_whitespace();
+    Some(Status {
+        is_zombie: matches!(fields.next()?, "Z" | "X"),
+        start_time: fields.nth(18)?.parse().ok()?,
+    })
 }
 
 #[cfg(test)]
@@ -41,5 +62,25 @@ mod tests {
         assert!(is_alive(this));
         let start_time = this.start_time + 1;
         assert!(!is_alive(HolderProcess { start_time, ..this }));
+    }
+
+    #[test]
+    fn one_that_has_ended_is_gone_though_nobody_has_waited_for_it() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("100")
+            .spawn()
+            .unwrap();
+        let process = HolderProcess {
+            pid: child.id(),
+            start_time: start_time(child.id()).unwrap(),
+        };
+        assert!(is_alive(process));
+        child.kill().unwrap();
+        let ended = || status(process.pid).is_some_and(|status| status.is_zombie);
+        while !ended() {
+            std::thread::yield_now();
+        }
+        assert!(!is_alive(process));
+        child.wait().unwrap();
     }
 }

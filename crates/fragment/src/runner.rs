@@ -5,7 +5,9 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use fragment_launch::{Bundle, BundleError, ContainerId, CreateOptions, IdError, RuntimeOptions};
+use fragment_launch::{
+    Bundle, BundleError, ContainerId, CreateOptions, IdError, RuntimeOptions, StartNotice,
+};
 use fragment_store::HolderProcess;
 
 use crate::control::Wishes;
@@ -60,7 +62,7 @@ impl RunError {
 /// # Errors
 /// [`RunError`]; nothing of the task is left then.
 pub fn run(settings: &Settings, task: &Task, flags: Wishes) -> Result<i32, RunError> {
-    Ok(run_with(settings, task, flags, None)?.0)
+    Ok(run_in(settings, task, flags, Manner::default())?.0)
 }
 
 /// The same, observed: also what it opened and missed.
@@ -73,16 +75,30 @@ pub fn observe(
     flags: Wishes,
     request: Request,
 ) -> Result<(i32, Result<Report, ObserveError>), RunError> {
-    let (code, observer) = run_with(settings, task, flags, Some(request))?;
+    let manner = Manner {
+        request: Some(request),
+        ..Manner::default()
+    };
+    let (code, observer) = run_in(settings, task, flags, manner)?;
     let report = observer.map_or(Err(ObserveError::NoReport), Observer::report);
     Ok((code, report))
 }
 
-fn run_with(
+/// How a task is run, beside what it is.
+#[derive(Default)]
+pub(crate) struct Manner<'m> {
+    /// To be observed.
+    pub(crate) request: Option<Request>,
+    /// Who is told when the container of this name runs its program.
+    pub(crate) started: Option<&'m dyn Fn(&str) -> StartNotice>,
+}
+
+/// Runs a task in the foreground.
+pub(crate) fn run_in(
     settings: &Settings,
     task: &Task,
     flags: Wishes,
-    request: Option<Request>,
+    manner: Manner<'_>,
 ) -> Result<(i32, Option<Observer>), RunError> {
     if !rustix::process::geteuid().is_root() {
         return Err(RunError::NotRoot);
@@ -104,7 +120,8 @@ fn run_with(
     let bundle = Bundle::load(&directory.path)?;
     let mut options = CreateOptions::new(directory.id.clone());
     options.time_limit = task.time_limit();
-    Ok(runtime.run_observed(&bundle, &options, flags, request)?)
+    options.started = manner.started.map(|notice| notice(options.id.as_str()));
+    Ok(runtime.run_observed(&bundle, &options, flags, manner.request)?)
 }
 
 fn is_abandoned(name: &str) -> bool {

@@ -213,3 +213,13 @@ fn components_are_taken_from_an_exported_layout() {
         "{error:?}"
     );
 }
+
+#[test]
+fn a_program_that_cannot_be_called_anew_runs_nothing() {
+    let node = Node::new();
+    let fragment = node.manager.process_task(&task("tool")).unwrap();
+    // or this test would be run again, and that again
+    let error = node.manager.run(&fragment).unwrap_err();
+    assert!(matches!(error, ManagerError::NotBegun), "{error}");
+    assert!(error.to_string().contains("fragment::begin"), "{error}");
+}

@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use fragment_tests::{Call, fragment};
+use fragment_tests::{Call, Runtime, child, fragment};
+use rustix::process::Signal;
 
 /// A state directory of its own for `fragment run`; dropped, it checks that nothing is left there or mounted.
 struct Place(tempfile::TempDir);
@@ -233,5 +234,69 @@ fn what_a_killed_run_left_is_removed_by_the_next() {
         1,
         "the killed one left its bundle"
     );
+    place.call(&["--", "true"]).output().ok();
+}
+
+#[test]
+fn a_detached_command_outlives_its_caller_and_leaves_nothing() {
+    let place = Place::new();
+    let log = place.0.path().join("log");
+    let log_name = log.to_str().expect("UTF-8");
+    let script = "echo begun; trap 'echo ended; exit 0' TERM; while :; do sleep 0.05; done";
+    // it returns while the command runs
+    let words = ["--detach", "--log", log_name, "--", "sh", "-c", script];
+    let name = place.call(&words).output().ok().stdout.trim().to_owned();
+    let root = place.0.path().join("containers");
+    let runtime = Runtime::under_test(root, &name);
+    let said = |word: &str| fs::read_to_string(&log).is_ok_and(|text| text.contains(word));
+    child::until("the command has begun", || said("begun"));
+    let told = runtime.call(["state", &name]).output().ok().json();
+    assert_eq!(told["status"], "running");
+    assert_eq!(fragment::leases(&name).len(), 1);
+    // another command does not take it for what a killed one left
+    place.call(&["--", "true"]).output().ok();
+    runtime.call(["kill", &name, "TERM"]).output().ok();
+    child::until("the container is removed", || place.leftovers().is_empty());
+    assert!(said("ended"));
+    assert_eq!(fragment::leases(&name), Vec::<String>::new());
+    runtime
+        .call(["state", &name])
+        .output()
+        .fails_with("does not exist");
+}
+
+#[test]
+fn a_detached_command_that_cannot_run_is_told_to_the_caller() {
+    let place = Place::new();
+    let missing = place.call(&["--detach", "--", "no-such-command"]).output();
+    missing.code(127).fails_with("no-such-command");
+    // what only its own process sees
+    let words = [
+        "--detach",
+        "--network",
+        "ns:/proc/self/no-such",
+        "--",
+        "true",
+    ];
+    let failed = place.call(&words).output();
+    failed.fails_with("/proc/self/no-such");
+    assert_eq!(failed.stdout, "");
+}
+
+#[test]
+fn what_ran_a_detached_command_and_was_killed_is_cleaned_up_after() {
+    let place = Place::new();
+    let name = place
+        .call(&["--detach", "--", "sleep", "1000"])
+        .output()
+        .ok()
+        .stdout
+        .trim()
+        .to_owned();
+    let number = name.split('-').nth(1).expect("a number");
+    let number: u32 = number.parse().expect("a number");
+    child::signal(number, Signal::KILL).expect("kill");
+    child::until("it is gone", || !child::is_alive(number));
+    assert!(!place.leftovers().is_empty());
     place.call(&["--", "true"]).output().ok();
 }

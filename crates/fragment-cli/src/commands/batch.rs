@@ -3,18 +3,16 @@
 use std::convert::Infallible;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
 use anyhow::Context as _;
-use fragment::manager::Summary;
+use fragment::manager::{Finished, Summary};
 use fragment::pool;
 use fragment::{Manager, ManagerError, Settings, Task};
 use serde::Serialize;
 
 /// Most bytes of a batch that are read.
 const MAX_BATCH: u64 = 256 << 20;
-/// Most bytes of each output of a task that are kept.
-const MAX_OUTPUT: u64 = 1 << 20;
 
 /// Arguments of `fragment batch`.
 #[derive(Debug, clap::Args)]
@@ -37,18 +35,9 @@ struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     fragment: Option<Summary>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    run: Option<Run>,
+    run: Option<Finished>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-}
-
-/// How a task ended.
-#[derive(Debug, Serialize)]
-struct Run {
-    /// As a shell has it: 128 and the number of a signal, 124 when its time was up.
-    code: i32,
-    stdout: String,
-    stderr: String,
 }
 
 impl Line {
@@ -80,7 +69,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> anyhow::Result<
     let manager = Manager::open(settings.clone())?;
     let fragments = manager.process_batch(&tasks);
     let runs = match arguments.run {
-        true => run_all(settings, &fragments, arguments.jobs)?,
+        true => run_all(&manager, &fragments, arguments.jobs),
         false => fragments.iter().map(|_| None).collect(),
     };
     let (mut made, mut failed) = (fragments.into_iter().zip(runs), false);
@@ -89,12 +78,18 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> anyhow::Result<
         let told = match task {
             Err(error) => Line::failed(line, &error),
             Ok(_) => match made.next() {
-                Some((Ok(fragment), run)) => Line {
-                    line,
-                    fragment: Some(fragment.summary()),
-                    run: run.transpose()?,
-                    error: None,
-                },
+                Some((Ok(fragment), run)) => {
+                    let (run, error) = match run.transpose() {
+                        Ok(run) => (run, None),
+                        Err(error) => (None, Some(error.to_string())),
+                    };
+                    Line {
+                        line,
+                        fragment: Some(fragment.summary()),
+                        run,
+                        error,
+                    }
+                }
                 Some((Err(error), _)) => Line::failed(line, &error.into()),
                 None => Line::failed(line, &anyhow::anyhow!("it was not processed")),
             },
@@ -134,51 +129,15 @@ type Fragments = [Result<fragment::ComposedFragment, ManagerError>];
 
 /// Runs every fragment that was made, several at a time.
 fn run_all(
-    settings: &Settings,
+    manager: &Manager,
     fragments: &Fragments,
     jobs: Option<usize>,
-) -> anyhow::Result<Vec<Option<anyhow::Result<Run>>>> {
-    let program = std::env::current_exe().context("find this program")?;
+) -> Vec<Option<Result<Finished, ManagerError>>> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let work = |fragment: &Result<fragment::ComposedFragment, ManagerError>| {
         let made = fragment.as_ref().ok();
-        Ok::<_, Infallible>(made.map(|made| run_one(&program, settings, made.task())))
+        Ok::<_, Infallible>(made.map(|made| manager.run(made)))
     };
     let Ok(runs) = pool::map(jobs.unwrap_or(cores), fragments, &work);
-    Ok(runs)
-}
-
-/// Runs a task in a process of its own: what makes a container must not be one of many threads.
-fn run_one(program: &Path, settings: &Settings, task: &Task) -> anyhow::Result<Run> {
-    let mut child = Command::new(program)
-        .env(fragment::settings::STORE_VARIABLE, &settings.store)
-        .env(fragment::settings::STATE_VARIABLE, &settings.state)
-        .args(super::run::words(task))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("start {}", program.display()))?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let (stdout, stderr) = std::thread::scope(|scope| {
-        let stderr = scope.spawn(|| kept(stderr));
-        (kept(stdout), stderr.join().unwrap_or_default())
-    });
-    let status = child.wait().context("wait for the task")?;
-    Ok(Run {
-        code: status.code().unwrap_or(125),
-        stdout,
-        stderr,
-    })
-}
-
-/// The beginning of what a task says; the rest is read and dropped, so that it can go on.
-fn kept(source: Option<impl std::io::Read>) -> String {
-    let Some(mut source) = source else {
-        return String::new();
-    };
-    let mut bytes = Vec::new();
-    let _ = source.by_ref().take(MAX_OUTPUT).read_to_end(&mut bytes);
-    let _ = std::io::copy(&mut source, &mut std::io::sink());
-    String::from_utf8_lossy(&bytes).into_owned()
+    runs
 }

@@ -19,15 +19,17 @@ pub(crate) mod system;
 use std::process::ExitCode;
 
 use fragment::runner::RunError;
-use fragment::{PlanError, PlanErrorKind, RuntimeError};
+use fragment::{ManagerError, PlanError, PlanErrorKind, RuntimeError};
 
 /// What kind of error a plan ended with, if it was one.
 pub(crate) fn kind(error: &anyhow::Error) -> Option<PlanErrorKind> {
     error.chain().find_map(|cause| {
         let runtime = cause.downcast_ref::<RuntimeError>().map(RuntimeError::kind);
         let run = || cause.downcast_ref::<RunError>().map(RunError::kind);
+        let manager = || cause.downcast_ref::<ManagerError>().map(ManagerError::kind);
         runtime
             .or_else(run)
+            .or_else(manager)
             .or_else(|| cause.downcast_ref::<PlanError>().map(PlanError::kind))
     })
 }

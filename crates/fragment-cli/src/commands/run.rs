@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use fragment::observe::Request;
 use fragment::settings::quantity;
 use fragment::task::{Network, Priority, TaskLimits};
-use fragment::{Settings, Task, Wishes, runner};
+use fragment::{Manager, Settings, Task, Wishes, runner};
 
 use super::added::{self, Place};
 use super::plan::Choice;
@@ -46,6 +46,12 @@ pub(crate) struct Arguments {
     /// Most processors that it may take, as 0.5 or 2
     #[arg(long, value_name = "NUMBER")]
     cpus: Option<f64>,
+    /// Print the container's name when the command runs, and leave it running; its container is removed at its end
+    #[arg(long, conflicts_with_all = ["observe", "observe_json"])]
+    detach: bool,
+    /// Append what a detached command says to this file
+    #[arg(long, value_name = "FILE", requires = "detach")]
+    log: Option<PathBuf>,
     #[command(flatten)]
     choice: Choice,
     /// Add the package that has the command to the library first, where no component has it
@@ -74,34 +80,6 @@ fn size(text: &str) -> Result<u64, String> {
     quantity::size(text).ok_or_else(|| format!("give {}", quantity::SIZE))
 }
 
-/// The command line that runs `task`.
-pub(crate) fn words(task: &Task) -> Vec<String> {
-    let mut words = vec!["run".to_owned()];
-    let mut option = |name: &str, value: String| words.extend([format!("--{name}"), value]);
-    for variable in task.variables() {
-        option("env", variable.clone());
-    }
-    option("workdir", task.directory().to_owned());
-    option("priority", task.importance().to_string());
-    option("network", task.sees().to_string());
-    if let Some(time) = task.time_limit() {
-        option("timeout", format!("{}s", time.as_secs_f64()));
-    }
-    let limits = task.limited_to();
-    if let Some(memory) = limits.memory {
-        option("memory", memory.to_string());
-    }
-    if let Some(processes) = limits.processes {
-        option("processes", processes.to_string());
-    }
-    if let Some(cpus) = limits.cpus {
-        option("cpus", cpus.to_string());
-    }
-    words.push("--".to_owned());
-    words.extend(task.argv().iter().cloned());
-    words
-}
-
 /// Runs the command and exits as it does.
 pub(crate) fn run(settings: &Settings, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let (command, add) = (arguments.command[0].clone(), arguments.add);
@@ -126,9 +104,11 @@ pub(crate) fn run(settings: &Settings, arguments: Arguments) -> anyhow::Result<E
     }
     let wishes = arguments.choice.wishes();
     let watched = arguments.observe || arguments.observe_json.is_some();
-    let start = || match watched {
-        true => observe(settings, &task, wishes.clone(), request.clone()),
-        false => runner::run(settings, &task, wishes.clone()).map_err(anyhow::Error::from),
+    let (detached, log) = (arguments.detach, arguments.log);
+    let start = || match (watched, detached) {
+        (true, _) => observe(settings, &task, wishes.clone(), request.clone()),
+        (false, true) => detach(settings, &task, wishes.clone(), log.as_deref()),
+        (false, false) => runner::run(settings, &task, wishes.clone()).map_err(anyhow::Error::from),
     };
     let code = match start() {
         Err(error) if is_unknown(&error, &command) => {
@@ -150,6 +130,19 @@ pub(crate) fn run(settings: &Settings, arguments: Arguments) -> anyhow::Result<E
     Ok(ExitCode::from(
         u8::try_from(code).context("the command's exit code")?,
     ))
+}
+
+/// Runs the command in the background and prints the name of its container.
+fn detach(
+    settings: &Settings,
+    task: &Task,
+    wishes: Wishes,
+    log: Option<&Path>,
+) -> anyhow::Result<i32> {
+    let manager = Manager::open(settings.clone())?;
+    let fragment = manager.process_task_with(task, wishes)?;
+    println!("{}", manager.detach(&fragment, log)?);
+    Ok(0)
 }
 
 /// Whether it is a command, and not a path, that nobody has.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use fragment_store::StoreError;
 use fragment_types::{CatalogueError, ComponentName};
 
-use crate::planner::PlanError;
+use crate::planner::{PlanError, PlanErrorKind};
 
 /// An operation that could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,24 @@ pub enum ManagerError {
     /// A component that cannot be had, or a library that cannot be read or changed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A program that cannot be called anew.
+    #[error(
+        "this program cannot run fragments: it has to call `fragment::begin` first thing in `main`"
+    )]
+    NotBegun,
+    /// A fragment that cannot run, or of which something could not be removed.
+    #[error("{error}")]
+    Run {
+        /// Why, with its causes.
+        error: String,
+        /// What a shell would make of it.
+        kind: PlanErrorKind,
+    },
+    /// A fragment whose end nobody saw.
+    #[error(
+        "the process that ran the task was killed; what is left of the task is removed by the next that is run"
+    )]
+    Lost,
     /// A directory that cannot be a component.
     #[error(transparent)]
     Build(#[from] fragment_build::Error),
@@ -81,6 +99,16 @@ pub enum ManagerError {
 }
 
 impl ManagerError {
+    /// What a shell would make of it.
+    #[must_use]
+    pub fn kind(&self) -> PlanErrorKind {
+        match self {
+            Self::Plan(error) => error.kind(),
+            Self::Run { kind, .. } => *kind,
+            _ => PlanErrorKind::Other,
+        }
+    }
+
     pub(super) fn io(
         operation: &'static str,
         path: &Path,

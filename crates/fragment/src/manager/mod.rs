@@ -19,6 +19,7 @@ mod add;
 mod composed;
 mod error;
 mod metrics;
+mod run;
 mod strategy;
 
 use std::convert::Infallible;
@@ -47,6 +48,7 @@ pub use composed::{ComposedFragment, Summary};
 pub use error::ManagerError;
 use metrics::Counters;
 pub use metrics::PerformanceMetrics;
+pub use run::{Finished, MAX_OUTPUT, Running};
 pub use strategy::Assignment;
 
 /// Bytes of components in memory above which a warning is given.
@@ -129,9 +131,21 @@ impl Manager {
     /// # Errors
     /// [`ManagerError::Plan`] when the task cannot run, [`ManagerError::Store`] when a component cannot be loaded; nothing is held then.
     pub fn process_task(&self, task: &Task) -> Result<ComposedFragment, ManagerError> {
+        self.process_task_with(task, Wishes::default())
+    }
+
+    /// The same with wishes that are stronger than those of the settings.
+    ///
+    /// # Errors
+    /// As [`Manager::process_task`].
+    pub fn process_task_with(
+        &self,
+        task: &Task,
+        wishes: Wishes,
+    ) -> Result<ComposedFragment, ManagerError> {
         let started = Instant::now();
         self.counters.task();
-        let composed = self.compose(task, started).inspect_err(|_| {
+        let composed = self.compose(task, wishes, started).inspect_err(|_| {
             self.counters.failure();
             self.metrics.add(Counter::Failures, 1);
         })?;
@@ -158,11 +172,15 @@ impl Manager {
         Ok(composed)
     }
 
-    fn compose(&self, task: &Task, started: Instant) -> Result<ComposedFragment, ManagerError> {
+    fn compose(
+        &self,
+        task: &Task,
+        wishes: Wishes,
+        started: Instant,
+    ) -> Result<ComposedFragment, ManagerError> {
         let library = Library::open(&self.settings)?;
         let cache = self.cache.as_ref();
-        let flags = Wishes::default();
-        let (planned, is_kept) = planner::task_kept(&self.settings, &library, task, flags, cache)?;
+        let (planned, is_kept) = planner::task_kept(&self.settings, &library, task, wishes, cache)?;
         let components: Vec<LeasedComponent> = planned.plan.layers.iter().map(Into::into).collect();
         let lease = self.lease(&components)?;
         let options = life::load_options(&self.settings.life);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fragment_types::catalogue::RETENTION_SECONDS;
 use fragment_types::{Capability, ComponentName};
+use serde::{Deserialize, Serialize};
 
 /// How long a component stays loaded after its last user where nobody says.
 pub const RETENTION: Duration = Duration::from_secs(RETENTION_SECONDS);
@@ -36,7 +37,7 @@ pub struct Life {
 }
 
 /// Limits of the cache of decisions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheLimits {
     /// Most entries that are kept; 0: none is.
     pub entries: usize,
@@ -54,7 +55,7 @@ impl Default for CacheLimits {
 }
 
 /// Limits of loading.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadLimits {
     /// Most components that are loaded at a time on this node; at least 1.
     pub concurrent: usize,
@@ -81,7 +82,7 @@ pub struct MemoryLimits {
 }
 
 /// Limits of the disk space that the library takes, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskLimits {
     /// Above it, components without users are removed. None: no limit.
     pub limit: Option<u64>,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use fragment_analysis::DEFAULT_PATH;
@@ -32,7 +33,7 @@ pub const LINUX_CAPABILITIES: [&str; 12] = [
 const CPU_PERIOD: u64 = 100_000;
 
 /// A command with its circumstances. It becomes a bundle whose rootfs is empty.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     /// Command and arguments; never empty.
     argv: Vec<String>,
@@ -45,7 +46,7 @@ pub struct Task {
 }
 
 /// What a task may take at most; nothing said is no limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct TaskLimits {
     /// Bytes of memory.
     pub memory: Option<u64>,
@@ -56,7 +57,7 @@ pub struct TaskLimits {
 }
 
 /// How much of a busy machine a task gets.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Priority {
     /// A quarter of the normal CPU weight, nice 10, I/O best effort 7.
     Low,
@@ -70,7 +71,7 @@ pub enum Priority {
 }
 
 /// Which network a task sees.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Network {
     /// A network of its own with nothing but a loopback.
     #[default]
