@@ -15,6 +15,8 @@ import sys
 import tempfile
 import time
 
+from stopwatch import timed
+
 TOP = pathlib.Path(__file__).resolve().parent.parent
 RUNTIMES = {
     "crun": "/usr/bin/crun",
@@ -50,18 +52,6 @@ def needed_files(program):
     return files
 
 
-def timed(command):
-    # stderr is a file: a created container holds it open, and a pipe would be read until the container ends
-    with tempfile.TemporaryFile() as errors:
-        start = time.perf_counter()
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, timeout=60)
-        elapsed = time.perf_counter() - start
-        if done.returncode:
-            errors.seek(0)
-            sys.exit(f"bench: {' '.join(command)}: exit code {done.returncode}: {errors.read().decode(errors='replace')}")
-    return elapsed
-
-
 class Case:
     """One thing to measure for every runtime."""
 
@@ -73,15 +63,15 @@ class Case:
         base = [RUNTIMES[runtime], "--root", str(state / runtime)]
         bundle, name = str(self.bundles[runtime]), f"bench-{os.getpid()}-{number}"
         if self.steps == "run":
-            return timed(base + ["run", "--bundle", bundle, name])
-        total = timed(base + ["create", "--bundle", bundle, name])
-        total += timed(base + ["start", name])
+            return timed(base + ["run", "--bundle", bundle, name])[0]
+        total = timed(base + ["create", "--bundle", bundle, name])[0]
+        total += timed(base + ["start", name])[0]
         deadline = time.monotonic() + 10
         while json.loads(subprocess.run(base + ["state", name], check=True, capture_output=True).stdout)["status"] != "stopped":
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{runtime}: {name} did not stop")
             time.sleep(0.001)
-        return total + timed(base + ["delete", name])
+        return total + timed(base + ["delete", name])[0]
 
 
 def interval(samples):
