@@ -90,18 +90,26 @@ def main():
     if missing:
         sys.exit(f"bench: not found: {' '.join(missing)}")
 
-    with tempfile.TemporaryDirectory(prefix="fragment-bench.") as work:
-        work = pathlib.Path(work)
+    # state directories are on a tmpfs, as /run is; so are the bundles of throw-away containers
+    with tempfile.TemporaryDirectory(prefix="fragment-bench.", dir="/dev/shm") as work, tempfile.TemporaryDirectory(
+        prefix="fragment-bench.", dir="/var/tmp"
+    ) as disk:
+        work, disk = pathlib.Path(work), pathlib.Path(disk)
         static = make_bundle(work / "static", [("/bin/busybox", "/bin/true")], ["/bin/true"])
         full = make_bundle(work / "full", needed_files(PROGRAM), [PROGRAM])
         thin = make_bundle(work / "thin", [(PROGRAM, PROGRAM)], [PROGRAM])
         plain = {runtime: static for runtime in RUNTIMES}
         composed = {"crun": full, "runc": full, "fragment-runc": thin}
+        full = make_bundle(disk / "full", needed_files(PROGRAM), [PROGRAM])
+        thin = make_bundle(disk / "thin", [(PROGRAM, PROGRAM)], [PROGRAM])
+        kept = {"crun": full, "runc": full, "fragment-runc": thin}
         cases = [
             Case("run, plain", plain, "run"),
             Case("create + start + delete, plain", plain, "cycle"),
             Case("run, composed (others: complete rootfs)", composed, "run"),
             Case("create + start + delete, composed", composed, "cycle"),
+            # what is written stays; the end of the overlay waits for the file system of its upper directory
+            Case("create + start + delete, composed, bundle on disk", kept, "cycle"),
         ]
         try:
             measure(cases, options, work)
