@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use fragment_tests::{Call, child, fragment};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A library of its own with the component that is always there and another, and a state directory.
 struct Node(tempfile::TempDir);
@@ -680,4 +680,49 @@ fn a_directory_becomes_a_component() {
     node.call(&["library", "fsck"]).output().ok();
     let left = |name: &str| fs::read_dir(node.store().join(name)).map_or(0, Iterator::count);
     assert_eq!((left("tmp"), left("loads")), (0, 0));
+}
+
+#[test]
+fn what_is_done_to_components_is_told_as_json_too() {
+    let node = Node::new();
+    let config = node.0.path().join("node.yaml");
+    fs::write(&config, "strategies: {shell: {components: [bash]}}\n").expect("write");
+    let json = |words: &[&str], code: i32| {
+        let call = node.call(words).env("FRAGMENT_CONFIG", &config).output();
+        call.code(code).json()
+    };
+    let layout = node.layout();
+    let layout = layout.to_str().expect("UTF-8");
+    assert_eq!(json(&["library", "import", "--json", layout], 0), json!([]));
+    let told = json(&["library", "unload", "--json", "bash", "nobody"], 1);
+    assert!(told["bash"]["freed"].as_u64() > Some(1_000_000), "{told}");
+    let error = told["nobody"]["error"].as_str().expect("an error");
+    assert!(error.contains("`nobody` is not in the library"), "{error}");
+    let all = json(&["metrics", "--json"], 0);
+    let counters = all["counted"]["counters"].as_array().expect("counters");
+    let mut unloads = counters
+        .iter()
+        .filter(|one| one["name"] == "component_unloads_total");
+    assert_eq!(unloads.next().expect("a counter")["value"], 1);
+    let told = json(&["strategy", "assign", "--json", "shell", "one"], 0);
+    assert_eq!(told["task"]["class"], "shell");
+    let unpacked = told["loads"].as_array().expect("an array").iter();
+    let unpacked = unpacked.filter(|load| load["load"] == "unpacked");
+    assert_eq!(unpacked.count(), 1, "{told}");
+    node.call(&["strategy", "release", "one"])
+        .env("FRAGMENT_CONFIG", &config)
+        .output()
+        .ok();
+    // a byte of a file is another one now
+    let file = fs::read_dir(node.store().join("trees")).expect("trees");
+    let mut files = file.map(|tree| tree.expect("a tree").path().join("usr/bin/bash"));
+    let file = files.find(|path| path.is_file()).expect("bash");
+    let mut bytes = fs::read(&file).expect("read");
+    bytes[1000] ^= 1;
+    fs::write(&file, bytes).expect("write");
+    let told = json(&["library", "repair", "--json"], 0);
+    assert_eq!(
+        told,
+        json!({"catalogue": false, "whole": ["bash"], "damaged": {}})
+    );
 }

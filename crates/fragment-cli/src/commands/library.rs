@@ -52,6 +52,9 @@ pub(crate) enum Command {
     },
     /// Take components from another store or an exported layout, as a user's own, for rootless engines
     Import {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
         /// The store or layout
         directory: PathBuf,
         /// Components [default: all]
@@ -67,6 +70,9 @@ pub(crate) enum Command {
     },
     /// Remove the unpacked files of components that nobody uses; their layers stay, and are unpacked when they are needed
     Unload {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
         /// Components
         #[arg(required = true)]
         names: Vec<ComponentName>,
@@ -162,10 +168,14 @@ pub(crate) fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitC
         Command::List { json } => list(settings, json),
         Command::Info { name, json } => info(settings, &name, json),
         Command::Export { directory, names } => export(settings, &directory, &names),
-        Command::Import { directory, names } => import(settings, &directory, &names),
+        Command::Import {
+            json,
+            directory,
+            names,
+        } => import(settings, &directory, &names, json),
         Command::Load(arguments) => life::load(settings, &arguments),
         Command::Preload { json } => life::preload(settings, json),
-        Command::Unload { names } => life::unload(settings, &names),
+        Command::Unload { json, names } => life::unload(settings, &names, json),
         Command::Status { json } => life::status(settings, json),
         Command::Gc { json } => life::gc(settings, json),
         Command::Repair(arguments) => life::repair(settings, &arguments),
@@ -289,10 +299,19 @@ fn export(settings: &Settings, to: &Path, names: &[ComponentName]) -> anyhow::Re
     Ok(ExitCode::SUCCESS)
 }
 
-fn import(settings: &Settings, from: &Path, names: &[ComponentName]) -> anyhow::Result<ExitCode> {
+fn import(
+    settings: &Settings,
+    from: &Path,
+    names: &[ComponentName],
+    json: bool,
+) -> anyhow::Result<ExitCode> {
     let artifacts = Store::open(from)?.artifacts(names)?;
     let store = Store::open_or_create(settings.store_to_fill())?;
     let new = store.ingest_new(artifacts)?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&new)?);
+        return Ok(ExitCode::SUCCESS);
+    }
     println!(
         "{} components taken into {}",
         new.len(),

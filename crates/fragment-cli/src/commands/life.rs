@@ -31,6 +31,9 @@ pub(crate) struct Repair {
     /// Take damaged layers from this store or exported layout (may be repeated)
     #[arg(long, value_name = "DIR")]
     from: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
     /// Components [default: every damaged one]
     names: Vec<ComponentName>,
 }
@@ -145,24 +148,38 @@ fn uses(score: u64) -> String {
 }
 
 /// Removes the trees of components; their layers stay.
-pub(crate) fn unload(settings: &Settings, names: &[ComponentName]) -> anyhow::Result<ExitCode> {
-    let store = Store::open(&settings.store)?;
-    fragment::Library::sweep_leases(&store)?;
+pub(crate) fn unload(
+    settings: &Settings,
+    names: &[ComponentName],
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let manager = Manager::open(settings.clone())?;
+    let mut told = BTreeMap::new();
     let mut failed = false;
     for name in names {
-        match store.unload(name) {
-            Ok(0) => println!("{name:24} was not loaded"),
-            Ok(bytes) => println!("{name:24} {} freed", render::bytes(bytes)),
+        match manager.unload(name) {
+            Ok(freed) => {
+                told.insert(name, serde_json::json!({ "freed": freed }));
+                match freed {
+                    _ if json => {}
+                    0 => println!("{name:24} was not loaded"),
+                    _ => println!("{name:24} {} freed", render::bytes(freed)),
+                }
+            }
             Err(error) => {
-                eprintln!("fragment: {:#}", anyhow::Error::from(error));
+                let error = format!("{:#}", anyhow::Error::from(error));
+                eprintln!("fragment: {error}");
+                told.insert(name, serde_json::json!({ "error": error }));
                 failed = true;
             }
         }
     }
-    Ok(if failed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
+    if json {
+        println!("{}", serde_json::to_string_pretty(&told)?);
+    }
+    Ok(match failed {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
     })
 }
 
@@ -249,30 +266,48 @@ pub(crate) fn repair(settings: &Settings, arguments: &Repair) -> anyhow::Result<
     let sources = sources(&arguments.from)?;
     let options = LoadOptions {
         sources: &references(&sources),
-        ..LoadOptions::default()
+        ..life::load_options(&settings.life)
     };
     fragment::Library::sweep_leases(&store)?;
     let report = store.verify(|_| {})?;
     if report.catalogue.is_some() {
         store.rebuild_catalogue()?;
-        println!("the catalogue is made again");
+        if !arguments.json {
+            println!("the catalogue is made again");
+        }
     }
     let names = match arguments.names.as_slice() {
         [] => report.damaged().map(|one| one.name.clone()).collect(),
         names => names.to_vec(),
     };
-    let mut failed = 0;
+    let (mut whole, mut damaged) = (Vec::new(), BTreeMap::new());
     for name in &names {
         match store.repair(name, &options) {
-            Ok(()) => println!("{name:24} is whole"),
+            Ok(()) => {
+                if !arguments.json {
+                    println!("{name:24} is whole");
+                }
+                whole.push(name);
+            }
             Err(error) => {
-                eprintln!("fragment: {name}: {:#}", anyhow::Error::from(error));
-                failed += 1;
+                let error = format!("{:#}", anyhow::Error::from(error));
+                eprintln!("fragment: {name}: {error}");
+                damaged.insert(name, error);
             }
         }
     }
-    if failed > 0 {
-        bail!("{failed} of {} components are still damaged", names.len());
+    if arguments.json {
+        let catalogue = report.catalogue.is_some();
+        let document =
+            serde_json::json!({ "catalogue": catalogue, "whole": whole, "damaged": damaged });
+        println!("{}", serde_json::to_string_pretty(&document)?);
+    }
+    if !damaged.is_empty() {
+        bail!(
+            "{} of {} components are still damaged",
+            damaged.len(),
+            names.len()
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

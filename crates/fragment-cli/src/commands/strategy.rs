@@ -17,6 +17,9 @@ pub(crate) enum Command {
     },
     /// Give this node a task of a class: its components are unpacked, and stay until it is released
     Assign {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
         /// The class
         class: String,
         /// A name for the task
@@ -42,8 +45,13 @@ pub(crate) fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitC
     let manager = Manager::open(settings.clone())?;
     match command {
         Command::List { json } => list(settings, &manager, json),
-        Command::Assign { class, task } => {
+        Command::Assign { json, class, task } => {
             let (assignment, loads) = manager.assign(&class, &task)?;
+            if json {
+                let document = serde_json::json!({ "task": assignment, "loads": loads });
+                println!("{}", serde_json::to_string_pretty(&document)?);
+                return Ok(ExitCode::SUCCESS);
+            }
             let unpacked = loads
                 .iter()
                 .filter(|load| matches!(load, Load::Unpacked { .. }));

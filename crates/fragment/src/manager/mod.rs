@@ -319,7 +319,11 @@ impl Manager {
     /// [`StoreError::InUse`] while a container or fragment uses it.
     pub fn unload(&self, name: &ComponentName) -> Result<u64, ManagerError> {
         Library::sweep_leases(&self.store)?;
-        Ok(self.store.unload(name)?)
+        let freed = self.store.unload(name)?;
+        if freed > 0 {
+            self.metrics.add(Counter::Unloads, 1);
+        }
+        Ok(freed)
     }
 
     /// Ends the leases of what is gone, removes what no component has any more, and makes the limits of the settings hold.
