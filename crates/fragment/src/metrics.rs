@@ -4,7 +4,7 @@
 //! help and no need.
 
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fragment_store::{Load, Tidied};
@@ -53,7 +53,7 @@ const COUNTERS: [(&str, &str); 13] = [
     ),
     (
         "component_unloads_total",
-        "Components that limits removed from the disk",
+        "Components whose files were removed from the disk",
     ),
     (
         "component_evictions_total",
@@ -107,19 +107,32 @@ enum Histogram {
 /// Numbers in the file.
 const COUNT: usize = COUNTERS.len() + HISTOGRAMS.len() * HISTOGRAM;
 
-/// The counters of a node.
+/// The counters of a node, and what of it this value counted.
 #[derive(Debug)]
-pub(crate) struct Metrics(Option<SharedCounters>);
+pub(crate) struct Metrics {
+    shared: Option<SharedCounters>,
+    own: Vec<AtomicU64>,
+}
 
 impl Metrics {
     /// Those of the state directory `state`.
     pub(crate) fn open(state: &Path) -> Self {
-        Self(SharedCounters::open(&state.join(FILE), COUNT).ok())
+        Self {
+            shared: SharedCounters::open(&state.join(FILE), COUNT).ok(),
+            own: (0..COUNT).map(|_| AtomicU64::new(0)).collect(),
+        }
     }
 
     pub(crate) fn add(&self, counter: Counter, value: u64) {
-        if let Some(counters) = &self.0 {
-            counters.add(counter as usize, value);
+        self.add_at(counter as usize, value);
+    }
+
+    fn add_at(&self, place: usize, value: u64) {
+        if let Some(own) = self.own.get(place) {
+            own.fetch_add(value, Ordering::Relaxed);
+        }
+        if let Some(shared) = &self.shared {
+            shared.add(place, value);
         }
     }
 
@@ -160,25 +173,35 @@ impl Metrics {
     }
 
     fn time(&self, histogram: Histogram, time: Duration) {
-        if let Some(counters) = &self.0 {
-            let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-            let first = COUNTERS.len() + histogram as usize * HISTOGRAM;
-            let bucket = BOUNDS.iter().position(|bound| micros <= *bound);
-            counters.add(first + bucket.unwrap_or(BOUNDS.len()), 1);
-            counters.add(first + BOUNDS.len() + 1, micros);
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let first = COUNTERS.len() + histogram as usize * HISTOGRAM;
+        let bucket = BOUNDS.iter().position(|bound| micros <= *bound);
+        self.add_at(first + bucket.unwrap_or(BOUNDS.len()), 1);
+        self.add_at(first + BOUNDS.len() + 1, micros);
+    }
+
+    /// What all processes of the node counted.
+    pub(crate) fn read(&self) -> Counted {
+        match &self.shared {
+            Some(shared) => Counted::of(shared.all()),
+            None => Counted::of(&[]),
         }
     }
 
-    /// What they are now.
-    pub(crate) fn read(&self) -> Counted {
-        let values: Vec<u64> = match &self.0 {
-            Some(counters) => counters
-                .all()
-                .iter()
-                .map(|one| one.load(Ordering::Relaxed))
-                .collect(),
-            None => vec![0; COUNT],
-        };
+    /// What this value counted.
+    pub(crate) fn own(&self) -> Counted {
+        Counted::of(&self.own)
+    }
+}
+
+impl Counted {
+    /// Numbers in the order of the file; missing ones are 0.
+    fn of(numbers: &[AtomicU64]) -> Self {
+        let mut values: Vec<u64> = numbers
+            .iter()
+            .map(|one| one.load(Ordering::Relaxed))
+            .collect();
+        values.resize(COUNT, 0);
         let (counters, histograms) = values.split_at(COUNTERS.len());
         let counters = COUNTERS
             .iter()
@@ -201,7 +224,7 @@ impl Metrics {
                         sum_micros: sum.first().copied().unwrap_or_default(),
                     }
                 });
-        Counted {
+        Self {
             counters: counters.collect(),
             histograms: histograms.collect(),
         }
@@ -260,6 +283,27 @@ impl Times {
 }
 
 impl Counted {
+    /// A counter.
+    pub(crate) fn count(&self, counter: Counter) -> u64 {
+        self.counters
+            .get(counter as usize)
+            .map_or(0, |count| count.value)
+    }
+
+    fn mean(&self, histogram: Histogram) -> Option<Duration> {
+        self.histograms.get(histogram as usize)?.mean()
+    }
+
+    /// Mean time of a load.
+    pub(crate) fn mean_load(&self) -> Option<Duration> {
+        self.mean(Histogram::Load)
+    }
+
+    /// Mean time to make a fragment or to have a container ready for launch.
+    pub(crate) fn mean_composition(&self) -> Option<Duration> {
+        self.mean(Histogram::Compose)
+    }
+
     /// In Prometheus' text format 0.0.4.
     #[must_use]
     pub fn prometheus(&self) -> String {

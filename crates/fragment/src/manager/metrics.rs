@@ -1,12 +1,10 @@
 //! What a [`Manager`](super::Manager) has done.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fragment_store::Load;
 use serde::Serialize;
 
-use super::composed::ComposedFragment;
+use crate::metrics::{Counted, Counter};
 
 /// Counted since the manager was opened.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -29,64 +27,25 @@ pub struct PerformanceMetrics {
     pub cache_hit_rate: f64,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    tasks: AtomicU64,
-    failures: AtomicU64,
-    fragments: AtomicU64,
-    fragment_micros: AtomicU64,
-    hits: AtomicU64,
-    loads: AtomicU64,
-    load_micros: AtomicU64,
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-impl Counters {
-    pub(super) fn task(&self) {
-        self.tasks.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn failure(&self) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn fragment(&self, made: &ComposedFragment) {
-        self.fragments.fetch_add(1, Ordering::Relaxed);
-        self.fragment_micros
-            .fetch_add(micros(made.time()), Ordering::Relaxed);
-        self.hits
-            .fetch_add(u64::from(made.is_cached()), Ordering::Relaxed);
-        self.loads(made.loads());
-    }
-
-    pub(super) fn loads(&self, loads: &[Load]) {
-        for load in loads {
-            if let Load::Unpacked { time, .. } = load {
-                self.loads.fetch_add(1, Ordering::Relaxed);
-                self.load_micros.fetch_add(micros(*time), Ordering::Relaxed);
-            }
-        }
-    }
-
-    pub(super) fn metrics(&self, total_memory: u64) -> PerformanceMetrics {
-        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let ratio = |sum: u64, count: u64| match count {
-            0 => 0.0,
-            count => sum as f64 / count as f64,
-        };
-        let (fragments, loads) = (of(&self.fragments), of(&self.loads));
-        PerformanceMetrics {
-            tasks_processed: of(&self.tasks),
-            fragments_created: fragments,
-            tasks_failed: of(&self.failures),
+impl PerformanceMetrics {
+    /// Of what a manager counted, with so many bytes of components in memory.
+    pub(super) fn of(counted: &Counted, total_memory: u64) -> Self {
+        let count = |counter| counted.count(counter);
+        let millis = |time: Option<Duration>| time.unwrap_or_default().as_secs_f64() * 1e3;
+        let (made, failed) = (count(Counter::Fragments), count(Counter::Failures));
+        let (hits, misses) = (count(Counter::CacheHits), count(Counter::CacheMisses));
+        Self {
+            tasks_processed: made + failed,
+            fragments_created: made,
+            tasks_failed: failed,
             total_memory,
-            components_loaded: loads,
-            average_load_ms: ratio(of(&self.load_micros), loads) / 1e3,
-            average_fragment_ms: ratio(of(&self.fragment_micros), fragments) / 1e3,
-            cache_hit_rate: ratio(of(&self.hits), fragments),
+            components_loaded: count(Counter::Loads),
+            average_load_ms: millis(counted.mean_load()),
+            average_fragment_ms: millis(counted.mean_composition()),
+            cache_hit_rate: match hits + misses {
+                0 => 0.0,
+                decisions => hits as f64 / decisions as f64,
+            },
         }
     }
 }

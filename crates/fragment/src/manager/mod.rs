@@ -46,7 +46,6 @@ use crate::task::Task;
 
 pub use composed::{ComposedFragment, Summary};
 pub use error::ManagerError;
-use metrics::Counters;
 pub use metrics::PerformanceMetrics;
 pub use run::{Finished, MAX_OUTPUT, Running};
 pub use strategy::Assignment;
@@ -62,7 +61,6 @@ pub struct Manager {
     settings: Settings,
     store: Store,
     cache: Option<PlanCache>,
-    counters: Counters,
     metrics: Metrics,
     /// Numbers the leases of this value.
     next: AtomicU64,
@@ -113,7 +111,6 @@ impl Manager {
             settings,
             store,
             cache,
-            counters: Counters::default(),
             metrics,
             next: AtomicU64::new(0),
         })
@@ -144,12 +141,9 @@ impl Manager {
         wishes: Wishes,
     ) -> Result<ComposedFragment, ManagerError> {
         let started = Instant::now();
-        self.counters.task();
-        let composed = self.compose(task, wishes, started).inspect_err(|_| {
-            self.counters.failure();
-            self.metrics.add(Counter::Failures, 1);
-        })?;
-        self.counters.fragment(&composed);
+        let composed = self
+            .compose(task, wishes, started)
+            .inspect_err(|_| self.metrics.add(Counter::Failures, 1))?;
         self.metrics.add(Counter::Fragments, 1);
         self.metrics.cache(composed.is_cached());
         let names = composed.components().iter().map(|layer| &layer.name);
@@ -269,7 +263,6 @@ impl Manager {
     }
 
     fn count_loads<'n>(&self, names: impl Iterator<Item = &'n ComponentName>, loads: &[Load]) {
-        self.counters.loads(loads);
         life::loaded(
             &self.store,
             &self.settings.life,
@@ -374,7 +367,8 @@ impl Manager {
     /// # Errors
     /// As [`Manager::system_info`].
     pub fn performance_metrics(&self) -> Result<PerformanceMetrics, ManagerError> {
-        Ok(self.counters.metrics(self.system_info()?.in_memory))
+        let in_memory = self.system_info()?.in_memory;
+        Ok(PerformanceMetrics::of(&self.metrics.own(), in_memory))
     }
 
     /// Makes the limits hold and ends. Fragments that are still held stay whole until they are dropped.
