@@ -46,6 +46,7 @@ pub mod task;
 pub mod trace;
 
 pub use control::{ControlError, Wishes};
+pub use fragment_build::DirectoryComponent;
 pub use fragment_launch as launch;
 pub use fragment_resolve::{CORE_CAPABILITY, Compose, Policy};
 pub use fragment_store as store;

@@ -4,10 +4,60 @@
 //! use fragment::{Manager, Settings, Task};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! fragment::begin(false)?;
 //! let manager = Manager::open(Settings::load()?)?;
 //! let task = Task::new(["curl", "https://example.org/"])?;
 //! let fragment = manager.process_task(&task)?;
 //! println!("{} of {} components", fragment.id(), fragment.components().len());
+//! let finished = manager.run(&fragment)?;
+//! println!("{}: {}", finished.code, finished.stdout);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The same with a library that is made on the spot, of two directories:
+//!
+//! ```
+//! use fragment::store::Store;
+//! use fragment::{Capability, ComponentName, DirectoryComponent, Manager, Settings, Task};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use std::{fs, os::unix::fs::PermissionsExt as _};
+//! # let place = tempfile::tempdir()?;
+//! # let root = |name: &str, file: &str| -> std::io::Result<std::path::PathBuf> {
+//! #     let root = place.path().join(name);
+//! #     let file = root.join(file);
+//! #     fs::create_dir_all(file.parent().expect("a parent"))?;
+//! #     fs::write(&file, "#!/usr/bin/interpreter\n")?;
+//! #     fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
+//! #     Ok(root)
+//! # };
+//! # let (core_root, greeter_root) = (root("core", "usr/bin/interpreter")?, root("greeter", "usr/bin/greet")?);
+//! # fs::write(core_root.join("usr/bin/interpreter"), "")?;
+//! let settings = Settings {
+//!     store: place.path().join("library"),
+//!     state: place.path().join("state"),
+//!     ..Settings::default()
+//! };
+//! Store::open_or_create(&settings.store)?;
+//! let manager = Manager::open(settings)?;
+//! // what grants this is in every composition
+//! let mut core = DirectoryComponent::new(ComponentName::new("core")?, core_root);
+//! core.capabilities = [Capability::new("process_execution")?].into();
+//! manager.add_directory(&core)?;
+//! // its script needs the interpreter, which core has
+//! let greeter = DirectoryComponent::new(ComponentName::new("greeter")?, greeter_root);
+//! assert!(manager.add_directory(&greeter)?.requires.components.contains(&core.name));
+//!
+//! let fragment = manager.process_task(&Task::new(["greet"])?)?;
+//! let names: Vec<_> = fragment.components().iter().map(|one| one.name.as_str()).collect();
+//! assert_eq!(names, ["greeter", "core"]);
+//! // as long as the fragment lives, nobody can unload them
+//! assert!(manager.unload(&greeter.name).is_err());
+//! drop(fragment);
+//! assert!(manager.unload(&greeter.name)? > 0);
+//! assert_eq!(manager.performance_metrics()?.fragments_created, 1);
+//! manager.shutdown()?;
 //! # Ok(())
 //! # }
 //! ```

@@ -33,6 +33,33 @@ pub const LINUX_CAPABILITIES: [&str; 12] = [
 const CPU_PERIOD: u64 = 100_000;
 
 /// A command with its circumstances. It becomes a bundle whose rootfs is empty.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use fragment::Task;
+/// use fragment::task::{Priority, TaskLimits};
+///
+/// # fn main() -> Result<(), fragment::task::TaskError> {
+/// let limits = TaskLimits {
+///     memory: Some(64_000_000),
+///     processes: Some(10),
+///     cpus: Some(0.5),
+/// };
+/// let task = Task::new(["sh", "-c", "echo $A"])?
+///     .env("A=1")?
+///     .workdir("/srv")?
+///     .timeout(Duration::from_secs(30))
+///     .priority(Priority::Low)
+///     .limits(limits)?;
+/// // the same as a line of a batch
+/// let line = r#"{"command": ["sh", "-c", "echo $A"], "env": {"A": "1"}, "workdir": "/srv", "timeout": "30s",
+///     "priority": "low", "limits": {"memory": "64MB", "processes": 10, "cpus": 0.5}}"#;
+/// assert_eq!(Task::from_json(line)?, task);
+/// assert!(Task::new(["sh"])?.workdir("srv").is_err());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     /// Command and arguments; never empty.
