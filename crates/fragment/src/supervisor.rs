@@ -36,6 +36,7 @@ use crate::runner::{self, Manner};
 use crate::settings::Settings;
 use crate::settings::life::{CacheLimits, DiskLimits, Life, LoadLimits};
 use crate::task::Task;
+use crate::trace::{Moment, Phases, Trace};
 
 /// `argv[0]` of this program when it is to run a task.
 const NAME: &str = "fragment-task";
@@ -51,6 +52,7 @@ static BEGUN: AtomicBool = AtomicBool::new(false);
 /// # Errors
 /// As [`fragment_launch::begin`]; the program then ends.
 pub fn begin(enters_containers: bool) -> Result<(), BeginError> {
+    let began = Moment::now();
     let mut arguments = std::env::args_os();
     let is_task = arguments.next().is_some_and(|name| name == NAME);
     fragment_launch::begin(enters_containers || is_task)?;
@@ -58,7 +60,7 @@ pub fn begin(enters_containers: bool) -> Result<(), BeginError> {
     if is_task {
         let mut path = || arguments.next().map(PathBuf::from).unwrap_or_default();
         let (request, answers) = (path(), path());
-        exit_now(serve(&request, &answers));
+        exit_now(serve(&request, &answers, began));
     }
     Ok(())
 }
@@ -73,6 +75,7 @@ pub(crate) fn has_begun() -> bool {
 pub(crate) struct Request {
     pub(crate) store: PathBuf,
     pub(crate) state: PathBuf,
+    pub(crate) trace: Option<PathBuf>,
     pub(crate) cache: CacheLimits,
     pub(crate) loads: LoadLimits,
     pub(crate) disk: DiskLimits,
@@ -237,7 +240,7 @@ impl Supervisor {
 }
 
 /// Runs the task of the request; the exit code of this process.
-fn serve(request: &Path, answers: &Path) -> i32 {
+fn serve(request: &Path, answers: &Path, began: Moment) -> i32 {
     let opened = read(request).and_then(|request| {
         let pipe = File::options().write(true).open(answers)?;
         Ok((request, pipe))
@@ -254,12 +257,12 @@ fn serve(request: &Path, answers: &Path) -> i32 {
     };
     say(&answers, &Answer::Ready);
     if !request.is_detached {
-        return run(&request, answers);
+        return run(&request, answers, began);
     }
     // nobody's child: the maker neither waits for it nor ends it
     let forked = fork(Parent::This, || {
         let _ = rustix::process::setsid();
-        run(&request, answers)
+        run(&request, answers, began)
     });
     i32::from(forked.is_err())
 }
@@ -280,12 +283,18 @@ fn say(mut answers: &File, answer: &Answer) {
     }
 }
 
-fn run(request: &Request, answers: File) -> i32 {
+fn run(request: &Request, answers: File, began: Moment) -> i32 {
     if let Ok(events) = ErrorEvents::install() {
+        // the maker has opened it too, and told if it cannot be
+        let trace = request.trace.as_deref();
+        let trace = trace.and_then(|path| Trace::open(path).ok());
+        let phases = trace.map(|trace| Phases::new(Some(trace), None, began));
         let _ = tracing_subscriber::registry()
             .with(events.with_filter(LevelFilter::ERROR))
+            .with(phases.with_filter(LevelFilter::DEBUG))
             .try_init();
     }
+    let _command = tracing::debug_span!("command").entered();
     let settings = Settings {
         store: request.store.clone(),
         state: request.state.clone(),

@@ -245,7 +245,9 @@ fn a_detached_command_outlives_its_caller_and_leaves_nothing() {
     let script = "echo begun; trap 'echo ended; exit 0' TERM; while :; do sleep 0.05; done";
     // it returns while the command runs
     let words = ["--detach", "--log", log_name, "--", "sh", "-c", script];
-    let name = place.call(&words).output().ok().stdout.trim().to_owned();
+    let trace = place.0.path().join("trace");
+    let call = place.call(&words).env("FRAGMENT_TRACE", &trace);
+    let name = call.output().ok().stdout.trim().to_owned();
     let root = place.0.path().join("containers");
     let runtime = Runtime::under_test(root, &name);
     let said = |word: &str| fs::read_to_string(&log).is_ok_and(|text| text.contains(word));
@@ -258,6 +260,10 @@ fn a_detached_command_outlives_its_caller_and_leaves_nothing() {
     runtime.call(["kill", &name, "TERM"]).output().ok();
     child::until("the container is removed", || place.leftovers().is_empty());
     assert!(said("ended"));
+    // what it did is in the trace, beside what its caller did
+    let phases = fs::read_to_string(trace).expect("the trace");
+    assert_eq!(phases.matches("\"process_name\"").count(), 2, "{phases}");
+    assert!(phases.contains("\"libcontainer\""), "{phases}");
     assert_eq!(fragment::leases(&name), Vec::<String>::new());
     runtime
         .call(["state", &name])

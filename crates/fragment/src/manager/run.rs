@@ -112,6 +112,7 @@ impl Manager {
         let request = Request {
             store: self.settings.store.clone(),
             state: self.settings.state.clone(),
+            trace: self.settings.trace.clone(),
             cache: life.cache,
             loads: life.loads,
             disk: life.disk,
