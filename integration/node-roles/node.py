@@ -1,6 +1,6 @@
 """What the demonstrations of node roles have: namespaces of a network of their own, and containers of bundles that hold nothing.
 
-Everything is made below one directory and named after one process; `Node.close` undoes it, and `sweep` what a killed run left.
+Everything is made below one directory and named after one process; `Node.end` and `Node.remove` undo it, and `sweep` what a killed run left.
 """
 
 import json
@@ -114,8 +114,8 @@ class Node:
 
     # ---- the end
 
-    def close(self):
-        """Undoes everything, whatever state it is in, and tells what would not go."""
+    def end(self):
+        """Ends containers and networks, whatever state they are in, and tells what would not go."""
         problems = []
         for container in reversed(self.containers):
             try:
@@ -124,13 +124,16 @@ class Node:
                 problems.append(f"{container.name}: {error}")
         for network in reversed(self.networks):
             call("ip", "netns", "delete", network, check=False)
+        return problems
+
+    def remove(self):
+        """Removes the rest, and tells what is left of all."""
         # what was killed goes when the kernel has undone it
         end = time.monotonic() + 10
         while (remains := left(self.tag, self.directory)) and time.monotonic() < end:
             time.sleep(0.1)
-        problems += remains
         shutil.rmtree(self.directory, ignore_errors=True)
-        return problems
+        return remains
 
 
 class Container:
