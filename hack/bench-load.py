@@ -14,7 +14,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
+
+from stopwatch import timed
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 FRAGMENT = os.environ.get("FRAGMENT", TOP / "target/bin/fragment")
@@ -50,12 +51,6 @@ def call(*words):
     return subprocess.run([FRAGMENT, *words], check=True, capture_output=True, text=True).stdout
 
 
-def timed(command):
-    start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return (time.perf_counter() - start) * 1e3
-
-
 class Aside:
     """Where trees go that are done with. They are removed at the end, or at once where they take memory.
 
@@ -85,9 +80,9 @@ def measure(name, store, scratch, aside, rounds):
     for _ in range(rounds):
         aside.put(tree)
         blob.read_bytes()
-        ours.append(timed([FRAGMENT, "library", "load", name]))
+        ours.append(1e3 * timed([FRAGMENT, "library", "load", name])[0])
         directory = pathlib.Path(tempfile.mkdtemp(dir=scratch))
-        theirs.append(timed(["tar", "--zstd", "-xpf", blob, "-C", directory]))
+        theirs.append(1e3 * timed(["tar", "--zstd", "-xpf", blob, "-C", directory])[0])
         aside.put(directory)
     loads = json.loads(call("library", "status", "--json"))
     assert any(one["name"] == name and one["loaded"] for one in loads), f"{name} is not loaded"

@@ -9,8 +9,9 @@ use fragment_types::path::merged_usr;
 use fragment_types::{Capability, ComponentName, Manifest};
 use semver::Version;
 
+use crate::cut::is_merged_link;
 use crate::error::{Error, Result};
-use crate::index::{self, COMMAND_DIRECTORIES, Runner, SEARCHED_DIRECTORIES};
+use crate::index::{self, COMMAND_DIRECTORIES, Runner};
 use crate::manifest::{architecture, sonames};
 use crate::module_paths;
 use crate::pack::{Effort, pack};
@@ -76,16 +77,12 @@ impl DirectoryComponent {
         let mut tree = self.tree()?;
         tree.digest_files().map_err(|error| self.here(error))?;
         let index = index::index(&tree, &[]).map_err(|error| self.here(error))?;
-        let held = |directories: &[String], soname: &str| {
-            let searched = SEARCHED_DIRECTORIES.iter().map(|one| (*one).to_owned());
-            let mut all = directories.iter().cloned().chain(searched);
-            all.any(|directory| tree.entries.contains_key(&format!("{directory}/{soname}")))
-        };
+        let is_inside = |path: &str| tree.entries.contains_key(path);
         let mut private = BTreeSet::new();
         let mut outside: BTreeMap<_, NeededSoname> = BTreeMap::new();
         for need in &index.needs {
             let soname = &need.need.soname;
-            if !held(&need.directories, soname) {
+            if !need.candidates().any(|path| is_inside(&path)) {
                 let known = outside
                     .entry((soname.clone(), need.need.machine))
                     .or_insert_with(|| need.need.clone());
@@ -104,7 +101,6 @@ impl DirectoryComponent {
         let by_path: BTreeMap<&str, _> = paths.iter().map(|one| (one.path.as_str(), one)).collect();
         let commands = index::commands(&paths, &|path| by_path.get(path).copied());
         drop(by_path);
-        let is_inside = |path: &str| tree.entries.contains_key(path);
         let runners = index.runners.values().filter(|runner| match runner {
             Runner::Path(path) => !is_inside(path),
             Runner::Command(name) => !COMMAND_DIRECTORIES
@@ -178,7 +174,7 @@ impl DirectoryComponent {
             };
             let path = merged_usr(&node.path).into_owned();
             // what `/bin` and the like are is core's to say
-            if is_merged(&path) {
+            if is_merged_link(&path) {
                 continue;
             }
             let there = tree.entries.get(&path);
@@ -204,11 +200,6 @@ impl DirectoryComponent {
     }
 }
 
-/// Whether it is one of the directories that are links into `/usr`.
-fn is_merged(path: &str) -> bool {
-    merged_usr(&format!("{path}/x")) != format!("{path}/x")
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -227,6 +218,11 @@ mod tests {
 
     fn component(directory: &Path) -> DirectoryComponent {
         DirectoryComponent::new(ComponentName::new("mine").unwrap(), directory)
+    }
+
+    fn needs(manifest: &Manifest) -> Vec<&str> {
+        let sonames = manifest.requires.sonames.iter();
+        sonames.map(|one| one.soname.as_str()).collect()
     }
 
     #[test]
@@ -251,26 +247,11 @@ mod tests {
         assert_eq!(path("/usr/bin/tool").unwrap().mode, 0o755);
         assert_eq!(path("/usr/bin/alias").unwrap().kind, PathKind::Symlink);
         assert!(path("/bin").is_none() && path("/usr").is_some());
-        let commands: Vec<_> = manifest
-            .provides
-            .commands
-            .iter()
-            .map(|one| one.name.as_str())
-            .collect();
-        assert_eq!(commands, ["alias", "other", "script", "tool"]);
-        let modules: Vec<_> = manifest
-            .provides
-            .modules
-            .iter()
-            .map(|one| one.name.as_str())
-            .collect();
-        assert_eq!(modules, ["mine"]);
-        let needs: Vec<_> = manifest
-            .requires
-            .sonames
-            .iter()
-            .map(|one| one.soname.as_str())
-            .collect();
+        let commands = manifest.provides.commands.iter().map(|one| &*one.name);
+        assert!(commands.eq(["alias", "other", "script", "tool"]));
+        let modules = manifest.provides.modules.iter().map(|one| &*one.name);
+        assert!(modules.eq(["mine"]));
+        let needs = needs(&manifest);
         assert!(needs.contains(&"libc.so.6"), "{needs:?}");
         assert_eq!(manifest.size.stored, file.metadata().unwrap().len());
     }
@@ -287,12 +268,7 @@ mod tests {
             .pack(&directory.path().join("layer"))
             .unwrap()
             .manifest;
-        let needs: Vec<_> = manifest
-            .requires
-            .sonames
-            .iter()
-            .map(|one| one.soname.as_str())
-            .collect();
+        let needs = needs(&manifest);
         assert!(!needs.contains(&"libc.so.6"), "{needs:?}");
         let provided = manifest.provides.sonames.iter();
         assert!(

@@ -49,6 +49,15 @@ pub(crate) struct FileNeed {
     pub(crate) directories: Vec<String>,
 }
 
+impl FileNeed {
+    /// The paths at which the dynamic loader looks for it, in its order, without those of ld.so.conf(5).
+    pub(crate) fn candidates(&self) -> impl Iterator<Item = String> + '_ {
+        let own = self.directories.iter().map(String::as_str);
+        own.chain(SEARCHED_DIRECTORIES)
+            .map(|directory| format!("{directory}/{}", self.need.soname))
+    }
+}
+
 /// What runs a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Runner {

@@ -6,7 +6,7 @@ use fragment_types::ComponentName;
 use fragment_types::manifest::{NeededSoname, Soname};
 
 use crate::error::{Error, Result};
-use crate::index::{COMMAND_DIRECTORIES, FileNeed, Runner, SEARCHED_DIRECTORIES};
+use crate::index::{COMMAND_DIRECTORIES, FileNeed, Runner};
 use crate::library::Library;
 use crate::part::{Fresh, Part};
 use crate::record::Held;
@@ -127,13 +127,7 @@ pub(crate) fn held(
 fn sources(want: &Want<'_>, fresh: &Fresh) -> Result<BTreeSet<(String, String)>> {
     let mut paths: Vec<String> = match &want.what {
         What::Program(paths) => paths.clone(),
-        What::Library(need) => need
-            .directories
-            .iter()
-            .map(String::as_str)
-            .chain(SEARCHED_DIRECTORIES)
-            .map(|d| format!("{d}/{}", need.need.soname))
-            .collect(),
+        What::Library(need) => need.candidates().collect(),
     };
     let mut found = BTreeSet::new();
     for path in std::mem::take(&mut paths) {

@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::Context as _;
 use fragment::launch::ErrorEvents;
 use fragment::settings::LogLevel;
-use fragment::trace::{Moment, Phases, Trace};
+use fragment::trace::{self, Moment};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
@@ -19,22 +19,16 @@ pub(crate) fn open(level: LogLevel, trace: Option<&Path>, began: Moment) -> anyh
     let events = ErrorEvents::install().context("open the memory for error events")?;
     let everything = level >= LogLevel::Debug;
     // libcontainer warns of what it merely works around
-    let ours = filter_fn(move |metadata| everything || metadata.target().starts_with("fragment"));
-    let trace = trace.map(|path| {
-        let opened = Trace::open(path);
-        opened.with_context(|| format!("open trace file {}", path.display()))
+    let level = filter(level);
+    let ours = filter_fn(move |metadata| {
+        *metadata.level() <= level && (everything || metadata.target().starts_with("fragment"))
     });
-    let trace = trace.transpose()?;
     let line = everything.then_some(phase as fn(&str));
-    let phases = (trace.is_some() || everything).then(|| Phases::new(trace, line, began));
-    let phases = phases.with_filter(filter_fn(|metadata| {
-        *metadata.level() <= Level::DEBUG
-            && (metadata.is_event() || metadata.target().starts_with("fragment"))
-    }));
+    let phases = trace::layer(trace, line, began)?;
     tracing_subscriber::registry()
         .with(events.with_filter(LevelFilter::ERROR))
         .with(phases)
-        .with(Lines.with_filter(filter(level)).with_filter(ours))
+        .with(Lines.with_filter(ours.with_max_level_hint(level)))
         .init();
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::OnceLock;
 
 use anyhow::Context as _;
-use fragment::trace::{Moment, Phases, Trace};
+use fragment::trace::{self, Moment};
 use serde_json::json;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -50,15 +50,12 @@ pub(crate) fn open(global: &Global, began: Moment) -> anyhow::Result<()> {
     let level = level_filter(level);
     let everything = level >= LevelFilter::DEBUG;
     // libcontainer reports what it merely works around as warnings; they would bury the one line that counts
-    let lines = Lines
-        .with_filter(level)
-        .with_filter(filter_fn(move |metadata| {
-            everything || metadata.target().starts_with("fragment")
-        }));
-    let phases = phases(everything, began)?.with_filter(filter_fn(|metadata| {
-        *metadata.level() <= Level::DEBUG
-            && (metadata.is_event() || metadata.target().starts_with("fragment"))
-    }));
+    let ours = filter_fn(move |metadata| {
+        *metadata.level() <= level && (everything || metadata.target().starts_with("fragment"))
+    });
+    let lines = Lines.with_filter(ours.with_max_level_hint(level));
+    let line = everything.then_some(phase as fn(&str));
+    let phases = trace::layer(runtime::trace(), line, began)?;
     let events = ErrorEvents::install().context("open the memory for error events")?;
     tracing_subscriber::registry()
         .with(events.with_filter(LevelFilter::ERROR))
@@ -66,17 +63,6 @@ pub(crate) fn open(global: &Global, began: Moment) -> anyhow::Result<()> {
         .with(phases)
         .init();
     Ok(())
-}
-
-/// Tells phases where they are logged or traced; else nothing asks for spans.
-fn phases(logged: bool, began: Moment) -> anyhow::Result<Option<Phases>> {
-    let trace = runtime::trace().map(|path| {
-        let opened = Trace::open(path);
-        opened.with_context(|| format!("open trace file {}", path.display()))
-    });
-    let trace = trace.transpose()?;
-    let line = logged.then_some(phase as fn(&str));
-    Ok((trace.is_some() || logged).then(|| Phases::new(trace, line, began)))
 }
 
 fn phase(line: &str) {

@@ -14,6 +14,7 @@ use fragment_types::plan::{Entry, Form, Generated, Layer};
 use fragment_types::{
     Capability, Catalogue as _, CatalogueError, ComponentName, Digest, Grade, Plan, Requirement,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::cache::{self, Kept, PlanCache};
 use crate::control::{self, ControlError, Said, Wishes};
@@ -84,7 +85,7 @@ pub enum PlanError {
 }
 
 /// What a shell would make of an error: 127 not found, 126 not executable, 1 anything else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PlanErrorKind {
     /// The command does not exist.
     NotFound,

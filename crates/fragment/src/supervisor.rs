@@ -36,7 +36,7 @@ use crate::runner::{self, Manner};
 use crate::settings::Settings;
 use crate::settings::life::{CacheLimits, DiskLimits, Life, LoadLimits};
 use crate::task::Task;
-use crate::trace::{Moment, Phases, Trace};
+use crate::trace::{self, Moment};
 
 /// `argv[0]` of this program when it is to run a task.
 const NAME: &str = "fragment-task";
@@ -98,11 +98,7 @@ pub(crate) enum Answer {
     /// The program has ended with this code.
     Ended(i32),
     /// There is no program to run, or its container could not be made or removed.
-    Failed {
-        error: String,
-        is_unknown: bool,
-        is_not_executable: bool,
-    },
+    Failed { error: String, kind: PlanErrorKind },
 }
 
 /// The other end of such a process.
@@ -286,12 +282,10 @@ fn say(mut answers: &File, answer: &Answer) {
 fn run(request: &Request, answers: File, began: Moment) -> i32 {
     if let Ok(events) = ErrorEvents::install() {
         // the maker has opened it too, and told if it cannot be
-        let trace = request.trace.as_deref();
-        let trace = trace.and_then(|path| Trace::open(path).ok());
-        let phases = trace.map(|trace| Phases::new(Some(trace), None, began));
+        let phases = trace::layer(request.trace.as_deref(), None, began);
         let _ = tracing_subscriber::registry()
             .with(events.with_filter(LevelFilter::ERROR))
-            .with(phases.with_filter(LevelFilter::DEBUG))
+            .with(phases.ok().flatten())
             .try_init();
     }
     let _command = tracing::debug_span!("command").entered();
@@ -325,12 +319,8 @@ fn run(request: &Request, answers: File, began: Moment) -> i32 {
         Ok((code, _)) => (Answer::Ended(code), code),
         Err(error) => {
             let kind = error.kind();
-            let answer = Answer::Failed {
-                error: crate::chain(&error),
-                is_unknown: kind == PlanErrorKind::NotFound,
-                is_not_executable: kind == PlanErrorKind::NotExecutable,
-            };
-            (answer, 1)
+            let error = crate::chain(&error);
+            (Answer::Failed { error, kind }, 1)
         }
     };
     say(&answers, &answer);

@@ -8,7 +8,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +17,9 @@ use rustix::time::ClockId;
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
@@ -48,7 +49,7 @@ fn micros(time: Duration) -> f64 {
 
 /// A file that events are appended to.
 #[derive(Debug, Clone)]
-pub struct Trace {
+struct Trace {
     file: Arc<File>,
     /// The command: its processes are threads of it, as their own numbers may be those of a namespace.
     process: u32,
@@ -59,7 +60,7 @@ impl Trace {
     ///
     /// # Errors
     /// When it cannot be opened; a symbolic link is not followed.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    fn open(path: &Path) -> io::Result<Self> {
         let open = || {
             OpenOptions::new()
                 .append(true)
@@ -138,15 +139,51 @@ fn shortened(text: &str) -> &str {
 
 /// The layer of `tracing` that tells phases.
 #[derive(Debug)]
-pub struct Phases {
+struct Phases {
     trace: Option<Trace>,
     line: Option<fn(&str)>,
 }
 
+/// A trace that cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("open trace file {}", path.display())]
+pub struct TraceError {
+    /// The file.
+    path: PathBuf,
+    /// Why.
+    source: io::Error,
+}
+
+/// The layer that tells phases to the trace file of this name, and as one line each to `line`; none where there is neither, so that
+/// nothing asks for spans. `began` is when this program did.
+///
+/// # Errors
+/// [`TraceError`].
+pub fn layer<S: Subscriber + for<'l> LookupSpan<'l>>(
+    trace: Option<&Path>,
+    line: Option<fn(&str)>,
+    began: Moment,
+) -> Result<Option<impl Layer<S> + use<S>>, TraceError> {
+    let trace = trace.map(|path| {
+        let path = path.to_owned();
+        Trace::open(&path).map_err(|source| TraceError { path, source })
+    });
+    let trace = trace.transpose()?;
+    if trace.is_none() && line.is_none() {
+        return Ok(None);
+    }
+    // of libcontainer what it says, and not its spans
+    let asked = filter_fn(|metadata| {
+        *metadata.level() <= Level::DEBUG
+            && (metadata.is_event() || metadata.target().starts_with("fragment"))
+    });
+    let asked = asked.with_max_level_hint(Level::DEBUG);
+    Ok(Some(Phases::new(trace, line, began).with_filter(asked)))
+}
+
 impl Phases {
     /// Phases go to `trace`, as one line each to `line`, or to both. `began` is when this program did: until now it was beginning.
-    #[must_use]
-    pub fn new(trace: Option<Trace>, line: Option<fn(&str)>, began: Moment) -> Self {
+    fn new(trace: Option<Trace>, line: Option<fn(&str)>, began: Moment) -> Self {
         let phases = Self { trace, line };
         phases.tell("begin", "begin", began, &Map::new());
         phases

@@ -10,7 +10,7 @@ use crate::added::group::Group;
 use crate::added::piece::Piece;
 use crate::added::view::View;
 use crate::error::{Error, Result};
-use crate::index::{COMMAND_DIRECTORIES, FileNeed, Runner, SEARCHED_DIRECTORIES};
+use crate::index::{COMMAND_DIRECTORIES, FileNeed, Runner};
 use crate::tree::{Content, Entry};
 
 /// Largest script whose commands are read, in bytes.
@@ -102,10 +102,9 @@ enum Found {
 /// Where the loader finds a soname.
 fn library(group: &Group, piece: &Piece, view: &View<'_>, need: &FileNeed) -> Result<Found> {
     let soname = &need.need.soname;
-    let directories = need.directories.iter().map(String::as_str);
-    let configured = view.configured.iter().map(String::as_str);
-    for directory in directories.chain(SEARCHED_DIRECTORIES).chain(configured) {
-        let path = format!("{directory}/{soname}");
+    let configured = view.configured.iter();
+    let configured = configured.map(|directory| format!("{directory}/{soname}"));
+    for path in need.candidates().chain(configured) {
         if piece.tree.entries.contains_key(&path) {
             let public = |s: &fragment_types::manifest::Soname| s.soname == *soname && s.public;
             let public = piece.index.sonames.iter().any(public);

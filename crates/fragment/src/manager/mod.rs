@@ -197,13 +197,7 @@ impl Manager {
         self.metrics.add(Counter::Fragments, 1);
         self.metrics.cache(composed.is_cached());
         let names = composed.components().iter().map(|layer| &layer.name);
-        life::loaded(
-            &self.store,
-            &self.settings.life,
-            &self.metrics,
-            names,
-            composed.loads(),
-        );
+        self.count_loads(names, composed.loads());
         self.metrics.composed(composed.time());
         if composed.time() > SLOW_WARNING {
             tracing::warn!(

@@ -11,7 +11,6 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 
 use super::{ComposedFragment, Manager, ManagerError};
-use crate::PlanErrorKind;
 use crate::supervisor::{self, Answer, Request, Streams, Supervisor};
 
 /// Most bytes of each output that [`Manager::run`] keeps.
@@ -199,18 +198,7 @@ impl Running {
 
 fn failure(answer: io::Result<Option<Answer>>) -> ManagerError {
     match answer {
-        Ok(Some(Answer::Failed {
-            error,
-            is_unknown,
-            is_not_executable,
-        })) => ManagerError::Run {
-            error,
-            kind: match (is_unknown, is_not_executable) {
-                (true, _) => PlanErrorKind::NotFound,
-                (false, true) => PlanErrorKind::NotExecutable,
-                (false, false) => PlanErrorKind::Other,
-            },
-        },
+        Ok(Some(Answer::Failed { error, kind })) => ManagerError::Run { error, kind },
         Ok(_) | Err(_) => ManagerError::Lost,
     }
 }
