@@ -1,10 +1,17 @@
 //! The device program of a cgroup on v2: an eBPF program that is asked at every open(2) and mknod(2) of a device.
 //!
-//! It is a list of blocks, one an exception, each falling through to the next, and the answer for everything else:
+//! It is one list for each kind of device that has exceptions, and the answer for everything else. What the kernel's verifier takes
+//! for it grows with its branches, and at every start a container waits for that: so what allows or denies a whole device, as nearly
+//! all rules do, is one comparison of both its numbers at once.
 //!
 //! ```text
 //! r2 = kind, r3 = access, r4 = major, r5 = minor          (struct bpf_cgroup_dev_ctx, linux/bpf.h)
-//! if r2 != b goto next; if r3 asks for more than rw goto next; if r4 != 8 goto next; r0 = 1; exit
+//! r6 = r4 << 20 | r5
+//! if r2 != c goto next kind
+//! if r6 == 1:3 goto hit; if r6 == 1:5 goto hit; if r4 == 136 goto hit
+//! if r3 asks for more than r goto next; if r6 == 1:11 goto hit; …
+//! goto next kind
+//! hit: r0 = 1; exit
 //! …
 //! r0 = 0; exit
 //! ```
@@ -27,9 +34,14 @@ const AND_32: u8 = 0x54;
 const SHIFT_RIGHT_32: u8 = 0x74;
 const MOVE_32: u8 = 0xb4;
 const MOVE_32_REGISTER: u8 = 0xbc;
+const SHIFT_LEFT_32: u8 = 0x64;
+const OR_32_REGISTER: u8 = 0x4c;
+const JUMP: u8 = 0x05;
 const JUMP_NOT_EQUAL: u8 = 0x55;
 const JUMP_NOT_EQUAL_REGISTER: u8 = 0x5d;
 const JUMP_EQUAL: u8 = 0x15;
+/// Compares 32 bits: an immediate is extended for 64.
+const JUMP_EQUAL_32: u8 = 0x16;
 const EXIT: u8 = 0x95;
 
 const RESULT: u8 = 0;
@@ -40,6 +52,14 @@ const KIND: u8 = 2;
 const ACCESS: u8 = 3;
 const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
+/// Both.
+const DEVICE: u8 = 6;
+
+/// The kernel's numbers have 12 and 20 bits (MKDEV, linux/kdev_t.h).
+const MINOR_BITS: u32 = 20;
+const MAJOR_BITS: u32 = 12;
+/// Exceptions that share an answer: as many as a jump's 16 bits reach over with ease.
+const AT_ONCE: usize = 1000;
 
 /// BPF_DEVCG_DEV_*
 fn kind_code(kind: Kind) -> i32 {
@@ -88,9 +108,19 @@ pub(crate) fn program(allowed: &Allowed) -> Vec<u8> {
         with_value(SHIFT_RIGHT_32, ACCESS, 16),
         load(MAJOR, 4),
         load(MINOR, 8),
+        with_register(MOVE_32_REGISTER, DEVICE, MAJOR),
+        with_value(SHIFT_LEFT_32, DEVICE, MINOR_BITS.cast_signed()),
+        with_register(OR_32_REGISTER, DEVICE, MINOR),
     ];
-    for (devices, access) in &allowed.except {
-        instructions.extend(block(devices, *access, !allowed.by_default));
+    for kind in [Kind::Block, Kind::Character] {
+        let of_kind = allowed.except.iter();
+        let tests = of_kind
+            .filter(|(devices, _)| devices.kind == kind)
+            .filter_map(|(devices, access)| test(devices, *access, !allowed.by_default));
+        let tests: Vec<_> = tests.collect();
+        for some in tests.chunks(AT_ONCE) {
+            instructions.extend(list(kind, some, !allowed.by_default));
+        }
     }
     instructions.extend(answer(allowed.by_default));
     instructions.iter().flat_map(bytes).collect()
@@ -103,12 +133,56 @@ fn answer(allow: bool) -> [Instruction; 2] {
     ]
 }
 
-fn block(devices: &Devices, access: Access, allow: bool) -> Vec<Instruction> {
-    let mut block = vec![with_value(JUMP_NOT_EQUAL, KIND, kind_code(devices.kind))];
+/// Instructions that jump where a device is an exception, and those that jump on to the next test where it is not. The offsets are
+/// filled in by [`list`].
+struct Test {
+    /// Each jumps past the test when the exception is not about what is asked.
+    guards: Vec<Instruction>,
+    /// Jumps to the answer.
+    hit: Instruction,
+}
+
+/// Exceptions for devices of one kind and their common answer.
+fn list(kind: Kind, tests: &[Test], allow: bool) -> Vec<Instruction> {
+    let mut list = vec![with_value(JUMP_NOT_EQUAL, KIND, kind_code(kind))];
+    let mut to_answer = Vec::new();
+    for Test { guards, hit } in tests {
+        let next = list.len() + guards.len() + 1;
+        for guard in guards {
+            let offset = match guard.code {
+                JUMP_NOT_EQUAL | JUMP_NOT_EQUAL_REGISTER | JUMP_EQUAL => distance(list.len(), next),
+                _ => 0,
+            };
+            list.push(Instruction { offset, ..*guard });
+        }
+        to_answer.push(list.len());
+        list.push(*hit);
+    }
+    let over = list.len();
+    list.push(with_value(JUMP, 0, 0));
+    for index in to_answer {
+        list[index].offset = distance(index, over + 1);
+    }
+    list.extend(answer(allow));
+    let end = list.len();
+    list[0].offset = distance(0, end);
+    list[over].offset = distance(over, end);
+    list
+}
+
+/// Of a jump: counted from the instruction after it.
+fn distance(from: usize, to: usize) -> i16 {
+    // a list has AT_ONCE tests of five instructions at most
+    i16::try_from(to - from - 1).unwrap_or_default()
+}
+
+/// None for numbers that no device has.
+fn test(devices: &Devices, access: Access, allow: bool) -> Option<Test> {
+    let mut guards = Vec::new();
     if access != Access::ALL {
-        block.push(with_register(MOVE_32_REGISTER, SCRATCH, ACCESS));
-        block.push(with_value(AND_32, SCRATCH, access.bits()));
-        block.push(if allow {
+        guards.push(with_register(MOVE_32_REGISTER, SCRATCH, ACCESS));
+        guards.push(with_value(AND_32, SCRATCH, access.bits()));
+        guards.push(if allow {
             // an exception that allows has to cover all that is asked for
             with_register(JUMP_NOT_EQUAL_REGISTER, SCRATCH, ACCESS)
         } else {
@@ -116,23 +190,19 @@ fn block(devices: &Devices, access: Access, allow: bool) -> Vec<Instruction> {
             with_value(JUMP_EQUAL, SCRATCH, 0)
         });
     }
-    for (register, number) in [(MAJOR, devices.major), (MINOR, devices.minor)] {
-        if let Some(number) = number {
-            // the kernel's numbers have 12 and 20 bits: what does not fit never matches, whichever way it is extended
-            let number = i32::try_from(number).unwrap_or(-1);
-            block.push(with_value(JUMP_NOT_EQUAL, register, number));
+    let below = |number: u32, bits: u32| (number < 1 << bits).then_some(number);
+    let equals = |register, number: u32| with_value(JUMP_EQUAL_32, register, number.cast_signed());
+    let hit = match (devices.major, devices.minor) {
+        (Some(major), Some(minor)) => {
+            let device = below(major, MAJOR_BITS)? << MINOR_BITS | below(minor, MINOR_BITS)?;
+            equals(DEVICE, device)
         }
-    }
-    block.extend(answer(allow));
-    let length = block.len();
-    for (index, instruction) in block.iter_mut().enumerate() {
-        let jumps = [JUMP_NOT_EQUAL, JUMP_NOT_EQUAL_REGISTER, JUMP_EQUAL];
-        if jumps.contains(&instruction.code) {
-            // counted from the instruction after this one
-            instruction.offset = i16::try_from(length - index - 1).unwrap_or_default();
-        }
-    }
-    block
+        (Some(major), None) => equals(MAJOR, below(major, MAJOR_BITS)?),
+        (None, Some(minor)) => equals(MINOR, below(minor, MINOR_BITS)?),
+        // always: the verifier refuses what comes after a jump without a condition
+        (None, None) => with_value(JUMP_EQUAL, KIND, kind_code(devices.kind)),
+    };
+    Some(Test { guards, hit })
 }
 
 fn bytes(instruction: &Instruction) -> [u8; 8] {
@@ -178,6 +248,12 @@ mod tests {
                 }
                 AND_32 => registers[destination] &= u64::from(immediate as u32),
                 SHIFT_RIGHT_32 => registers[destination] >>= immediate,
+                SHIFT_LEFT_32 => {
+                    registers[destination] = registers[destination] << immediate & 0xffff_ffff;
+                }
+                OR_32_REGISTER => registers[destination] |= registers[source],
+                JUMP => jump(true),
+                JUMP_EQUAL_32 => jump(registers[destination] as u32 == immediate as u32),
                 MOVE_32 => registers[destination] = u64::from(immediate as u32),
                 MOVE_32_REGISTER => registers[destination] = registers[source] & 0xffff_ffff,
                 JUMP_NOT_EQUAL => jump(registers[destination] != extended),
@@ -237,19 +313,86 @@ mod tests {
     }
 
     #[test]
+    fn the_answer_is_the_sets_for_every_device_near_a_rule() {
+        let rules = r#"[{"allow":ALLOW,"access":"rwm"},
+            {"allow":EXCEPT,"type":"c","major":4095,"minor":1048575,"access":"rwm"},
+            {"allow":EXCEPT,"type":"b","major":8,"access":"w"},
+            {"allow":EXCEPT,"type":"c","minor":3,"access":"rw"},
+            {"allow":EXCEPT,"type":"b","major":7,"minor":2,"access":"rwm"}]"#;
+        for by_default in [false, true] {
+            let rules = rules.replace("ALLOW", &by_default.to_string());
+            let rules = rules.replace("EXCEPT", &(!by_default).to_string());
+            let set = allowed(&rules).unwrap();
+            let program = program(&set);
+            let numbers = |number: Option<u32>| {
+                number.map_or(vec![0, 3, 77], |it| vec![it, it + 1, it.saturating_sub(1)])
+            };
+            for devices in set.except.keys() {
+                for (major, minor) in numbers(devices.major)
+                    .into_iter()
+                    .flat_map(|major| {
+                        numbers(devices.minor)
+                            .into_iter()
+                            .map(move |minor| (major, minor))
+                    })
+                    .filter(|(major, minor)| *major < 4096 && *minor < 1 << 20)
+                {
+                    for (kind, access) in [
+                        (BLOCK, 1),
+                        (BLOCK, 6),
+                        (BLOCK, 4),
+                        (CHARACTER, 2),
+                        (CHARACTER, 7),
+                    ] {
+                        let hit = set.except.iter().any(|(rule, may)| {
+                            kind_code(rule.kind) == kind.cast_signed()
+                                && rule.major.is_none_or(|it| it == major)
+                                && rule.minor.is_none_or(|it| it == minor)
+                                && match by_default {
+                                    false => access & may.bits().cast_unsigned() == access,
+                                    true => access & may.bits().cast_unsigned() != 0,
+                                }
+                        });
+                        let told = asked(&program, kind, access, major, minor);
+                        assert_eq!(told, hit != by_default, "{kind} {major}:{minor} {access}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_too_long_for_one_jump_is_cut() {
+        let rules: Vec<String> = (0..5000)
+            .map(|minor| {
+                format!(r#"{{"allow":true,"type":"c","major":20,"minor":{minor},"access":"r"}}"#)
+            })
+            .collect();
+        let program = program(&allowed(&format!("[{}]", rules.join(","))).unwrap());
+        for minor in [0, 999, 1000, 2500, 4999] {
+            assert!(asked(&program, CHARACTER, READ, 20, minor), "{minor}");
+        }
+        assert!(!asked(&program, CHARACTER, READ, 20, 5000));
+        assert!(!asked(&program, CHARACTER, READ, 21, 0));
+    }
+
+    #[test]
     #[cfg(target_endian = "little")]
     fn the_bytes_are_the_kernels() {
         let everything = Allowed {
             by_default: true,
             except: std::collections::BTreeMap::new(),
         };
-        let expected: [u8; 64] = [
+        let expected: [u8; 88] = [
             0x61, 0x12, 0, 0, 0, 0, 0, 0, // r2 = *(u32 *)(r1 + 0)
             0x54, 0x02, 0, 0, 0xff, 0xff, 0, 0, // w2 &= 0xffff
             0x61, 0x13, 0, 0, 0, 0, 0, 0, // r3 = *(u32 *)(r1 + 0)
             0x74, 0x03, 0, 0, 16, 0, 0, 0, // w3 >>= 16
             0x61, 0x14, 4, 0, 0, 0, 0, 0, // r4 = *(u32 *)(r1 + 4)
             0x61, 0x15, 8, 0, 0, 0, 0, 0, // r5 = *(u32 *)(r1 + 8)
+            0xbc, 0x46, 0, 0, 0, 0, 0, 0, // w6 = w4
+            0x64, 0x06, 0, 0, 20, 0, 0, 0, // w6 <<= 20
+            0x4c, 0x56, 0, 0, 0, 0, 0, 0, // w6 |= w5
             0xb4, 0x00, 0, 0, 1, 0, 0, 0, // w0 = 1
             0x95, 0x00, 0, 0, 0, 0, 0, 0, // exit
         ];

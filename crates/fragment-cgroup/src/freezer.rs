@@ -1,9 +1,10 @@
 //! Pausing a container: the freezer of v1, cgroup.freeze of v2.
 
-use std::fs;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
+
+use fragment_sys::file;
 
 use crate::error::CgroupError;
 use crate::group::{Cgroup, read, write};
@@ -21,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Whether the cgroup in this directory is frozen itself, not by one above.
 pub(crate) fn holds(directory: &Path) -> bool {
     let holds = |file: &str, words: &[&str]| {
-        fs::read_to_string(directory.join(file)).is_ok_and(|text| words.contains(&text.trim()))
+        file::read_text(directory.join(file)).is_ok_and(|text| words.contains(&text.trim()))
     };
     if holds("freezer.state", &["FROZEN", "FREEZING"]) {
         // missing on old kernels

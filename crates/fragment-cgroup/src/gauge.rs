@@ -5,6 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use fragment_sys::file;
+
 use crate::error::CgroupError;
 
 /// A directory to read from; a file that is not there has nothing to say.
@@ -14,7 +16,7 @@ pub(crate) struct Gauge<'a>(pub(crate) &'a Path);
 impl Gauge<'_> {
     pub(crate) fn text(&self, file: &str) -> Result<Option<String>, CgroupError> {
         let path = self.0.join(file);
-        match fs::read_to_string(&path) {
+        match file::read_text(&path) {
             Ok(text) => Ok(Some(text)),
             // ENODEV: the cgroup has just gone; EOPNOTSUPP: a controller that is compiled in and turned off
             Err(error)

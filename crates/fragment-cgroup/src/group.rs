@@ -10,6 +10,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use fragment_sys::file;
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
@@ -142,7 +143,9 @@ impl Cgroup {
     /// # Errors
     /// [`CgroupError::InUse`], [`CgroupError::Frozen`].
     pub fn check_unused(&self) -> Result<(), CgroupError> {
-        for directory in &self.directories {
+        // a container's cgroup is new nearly always: one look for each hierarchy then
+        let existing = self.directories.iter().filter(|it| it.path.exists());
+        for directory in existing {
             if freezer::holds(&directory.path) {
                 return Err(CgroupError::Frozen);
             }
@@ -219,7 +222,7 @@ impl Cgroup {
         let Some(path) = self.unified().filter(|_| self.kind == Kind::Unified) else {
             return Ok(());
         };
-        let list = fs::read_to_string("/sys/kernel/cgroup/delegate").unwrap_or_else(|_| {
+        let list = file::read_text("/sys/kernel/cgroup/delegate").unwrap_or_else(|_| {
             // Linux before 4.15
             "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".to_owned()
         });
@@ -342,13 +345,13 @@ pub(crate) fn make_cpuset(path: &Path) -> Result<(), CgroupError> {
 
 fn is_unset(directory: &Path) -> bool {
     let unset = |file: &str| {
-        fs::read_to_string(directory.join(file)).map_or(true, |text| text.trim().is_empty())
+        file::read_text(directory.join(file)).map_or(true, |text| text.trim().is_empty())
     };
     unset("cpuset.cpus") || unset("cpuset.mems")
 }
 
 pub(crate) fn read(path: &Path) -> Result<String, CgroupError> {
-    fs::read_to_string(path).map_err(|error| CgroupError::read(path, error))
+    file::read_text(path).map_err(|error| CgroupError::read(path, error))
 }
 
 /// Writes a file of the kernel's in one write(2); it has to exist.
@@ -368,9 +371,9 @@ pub(crate) fn write_raw(path: &Path, value: &str) -> io::Result<()> {
 }
 
 pub(crate) fn processes_in(directory: &Path, depth: usize) -> Vec<i32> {
-    let listed = fs::read_to_string(directory.join("cgroup.procs"))
+    let listed = file::read_text(directory.join("cgroup.procs"))
         // EOPNOTSUPP in a threaded cgroup (cgroups(7))
-        .or_else(|_| fs::read_to_string(directory.join("cgroup.threads")))
+        .or_else(|_| file::read_text(directory.join("cgroup.threads")))
         .unwrap_or_default();
     let mut processes: Vec<i32> = (listed.lines())
         .filter_map(|line| line.parse().ok())

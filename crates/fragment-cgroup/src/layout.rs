@@ -1,8 +1,8 @@
 //! How this machine has its control groups mounted: v1, v1 with the unified hierarchy beside it, or v2 alone.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use fragment_sys::file;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CgroupError;
@@ -71,7 +71,7 @@ impl Layout {
     /// When /proc cannot be read.
     pub fn detect() -> Result<Self, CgroupError> {
         let read = |path: &str| {
-            fs::read_to_string(path).map_err(|error| CgroupError::read(Path::new(path), error))
+            file::read_text(path).map_err(|error| CgroupError::read(Path::new(path), error))
         };
         Ok(Self::parse(
             &read("/proc/self/mountinfo")?,

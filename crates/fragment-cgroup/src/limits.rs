@@ -1,10 +1,12 @@
 //! Limits put on a cgroup that exists.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use fragment_sys::bpf::DeviceProgram;
+use fragment_sys::file;
 
 use crate::devices::{Allowed, Rule, only_allow};
 use crate::error::{CgroupError, Errno};
@@ -22,7 +24,7 @@ impl View for Cgroup {
     }
 
     fn text(&self, controller: &str, file: &str) -> Option<String> {
-        fs::read_to_string(self.directory(controller)?.join(file)).ok()
+        file::read_text(self.directory(controller)?.join(file)).ok()
     }
 }
 
@@ -165,12 +167,17 @@ fn attach_program(path: &Path, allowed: &Allowed) -> Result<(), CgroupError> {
 }
 
 /// Whether this process is root of a user namespace other than the machine's, which maps everything (user_namespaces(7)).
+///
+/// Looked at once: the runtime itself stays where it is, and what it clones is not asked.
 #[must_use]
 pub fn in_user_namespace() -> bool {
-    fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| {
-        let mut fields = map.split_ascii_whitespace();
-        (fields.next(), fields.next(), fields.next()) != (Some("0"), Some("0"), Some("4294967295"))
-    })
+    static ANSWER: LazyLock<bool> = LazyLock::new(|| {
+        file::read_text("/proc/self/uid_map").is_ok_and(|map| {
+            let fields: Vec<_> = map.split_ascii_whitespace().take(3).collect();
+            fields != ["0", "0", "4294967295"]
+        })
+    });
+    *ANSWER
 }
 
 #[cfg(test)]

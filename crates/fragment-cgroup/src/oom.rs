@@ -1,10 +1,11 @@
 //! Being told when a container runs out of memory, and when its cgroup goes.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fragment_sys::file;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::inotify;
 use rustix::io::Errno as Code;
@@ -139,7 +140,7 @@ fn look(directory: &Path, before: &mut u64) -> Result<Notice, CgroupError> {
         *before = now;
         return Ok(Notice::OutOfMemory);
     }
-    match fs::read_to_string(directory.join("cgroup.events")) {
+    match file::read_text(directory.join("cgroup.events")) {
         Ok(text) if text.lines().any(|line| line == "populated 1") => Ok(Notice::Nothing),
         // ENOENT and ENODEV: removed
         Ok(_) | Err(_) => Ok(Notice::Gone),

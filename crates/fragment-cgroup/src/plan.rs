@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use fragment_sys::file;
 use rustix::io::Errno as Code;
 
 use crate::error::{CgroupError, Errno};
@@ -143,7 +144,7 @@ fn read_back(path: &Path, wanted: &str) -> Result<(), CgroupError> {
 
 fn in_use(directory: &Path, limit: &str) -> CgroupError {
     let number = |file: &str| {
-        let text = std::fs::read_to_string(directory.join(file)).unwrap_or_default();
+        let text = file::read_text(directory.join(file)).unwrap_or_default();
         text.trim().parse().unwrap_or_default()
     };
     CgroupError::MemoryInUse {
@@ -166,7 +167,7 @@ fn unified(directory: &Path, one: &Write) -> Result<(), CgroupError> {
         let Some((controller, _)) = key.split_once('.') else {
             return Err(CgroupError::UnifiedForm(key));
         };
-        let available = std::fs::read_to_string(directory.join("cgroup.controllers"));
+        let available = file::read_text(directory.join("cgroup.controllers"));
         let available = available.unwrap_or_default();
         if controller != "cgroup" && !available.split_whitespace().any(|name| name == controller) {
             let controller = controller.to_owned();

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use fragment_sys::file;
+
 use crate::error::{CgroupError, Errno};
 use crate::group::write_raw;
 use crate::layout::ROOT;
@@ -196,7 +198,7 @@ fn block(block: &Block, view: &impl View, writes: &mut Vec<Write>) {
 /// What was made is removed when it fails.
 pub(crate) fn create(path: &Path, resources: &Resources) -> Result<(), CgroupError> {
     let root = Path::new(ROOT);
-    let controllers = fs::read_to_string(root.join("cgroup.controllers"))
+    let controllers = file::read_text(root.join("cgroup.controllers"))
         .map_err(|error| CgroupError::read(&root.join("cgroup.controllers"), error))?;
     let mut made: Vec<PathBuf> = Vec::new();
     let walked = walk(root, path, controllers.trim(), resources, &mut made);
@@ -240,7 +242,7 @@ fn walk(
 /// used in threaded mode, which beats failing (runc does the same).
 fn settle_mode(directory: &Path, resources: &Resources) -> Result<(), CgroupError> {
     let file = directory.join("cgroup.type");
-    let mode = fs::read_to_string(&file).unwrap_or_default();
+    let mode = file::read_text(&file).unwrap_or_default();
     let mode = mode.trim();
     if !matches!(mode, "domain invalid" | "domain threaded" | "threaded") {
         return Ok(());
@@ -261,7 +263,7 @@ fn settle_mode(directory: &Path, resources: &Resources) -> Result<(), CgroupErro
 /// Hands the controllers of a directory down. All at once where that works, else those that can be; the limit that needs a
 /// missing one fails with its file's name.
 fn enable(directory: &Path, controllers: &str) {
-    let have = fs::read_to_string(directory.join("cgroup.subtree_control")).unwrap_or_default();
+    let have = file::read_text(directory.join("cgroup.subtree_control")).unwrap_or_default();
     let missing: Vec<&str> = (controllers.split_whitespace())
         .filter(|name| !have.split_whitespace().any(|had| had == *name))
         .collect();

@@ -33,6 +33,7 @@ pub use creation::capture::ErrorEvents;
 pub use creation::scheduling::SchedulingError;
 pub use creation::user_namespace::UserNamespaceError;
 pub use error::{ContainerSide, LaunchError};
+pub use fragment_sys::program::ENTERING;
 pub use joining::admission::{SubCgroupError, SubCgroups};
 pub use joining::exec::{ExecOptions, ProcessChanges, UserChange};
 pub use joining::tenant::TenantError;

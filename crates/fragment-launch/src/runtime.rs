@@ -24,7 +24,7 @@ use crate::lifecycle::console::Console;
 use crate::lifecycle::foreground::{self, Foreground};
 use crate::records::id::ContainerId;
 use crate::records::process::Identity;
-use crate::records::record::{self, Place};
+use crate::records::record::{self, Place, Stage};
 use crate::records::state::Status;
 use crate::specification::bundle::Bundle;
 use crate::specification::derived::Derived;
@@ -238,7 +238,9 @@ impl Runtime {
             options.console_socket.as_deref(),
         )?;
         let creation = self.prepare(bundle, options, composition, extra)?;
-        creation.build(options.console_socket.as_deref()).map(drop)
+        creation
+            .build(options.console_socket.as_deref(), Stage::Created)
+            .map(drop)
     }
 
     /// Creates a container and starts it. In the foreground: waits for the program, removes the container and returns the
@@ -257,8 +259,8 @@ impl Runtime {
         check_terminal(terminal, options.detach, options.console_socket.as_deref())?;
         if options.detach {
             let creation = self.prepare(bundle, options, composition, extra)?;
-            creation.build(options.console_socket.as_deref())?;
-            self.start(&options.id)
+            let made = creation.build(options.console_socket.as_deref(), Stage::Started)?;
+            made.start(None)
                 .inspect_err(|_| self.abandon(&options.id))?;
             return Ok(0);
         }
@@ -269,10 +271,11 @@ impl Runtime {
         } else {
             None
         };
-        let init = creation.build(console.as_ref().map(Console::path))?;
+        let made = creation.build(console.as_ref().map(Console::path), Stage::Started)?;
+        let init = made.pid();
         let finish = || {
             let relay = console.map(Console::accept).transpose()?;
-            self.start_within(&options.id, Some(BECOMING))
+            made.start(Some(BECOMING))
                 .map_err(|error| ended_early(error, init))?;
             if let Some(notice) = &options.started {
                 notice.give();
@@ -425,12 +428,13 @@ fn send_pidfd(pid: i32, socket: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Writes a file that is read when the record says that the container is created, and not before.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), LaunchError> {
     let text = serde_json::to_vec(value).map_err(|source| LaunchError::Record {
         path: path.to_owned(),
         source,
     })?;
-    record::replace(path, &text, 0o600)
+    record::write(path, &text, 0o600)
 }
 
 /// What libcontainer takes from this process and should not: restored when dropped.

@@ -9,7 +9,6 @@ use std::sync::LazyLock;
 use anyhow::Context as _;
 use fragment::ControlError;
 pub(crate) use fragment::launch::OCI_VERSION as SPEC_VERSION;
-use fragment::launch::RuntimeOptions;
 pub(crate) use fragment::launch::oci::{Capability, LinuxResources, Process};
 pub(crate) use fragment::launch::resources::{Notice, Resources};
 pub(crate) use fragment::launch::{
@@ -17,6 +16,7 @@ pub(crate) use fragment::launch::{
     ErrorEvents, ExecOptions, ProcessChanges, RestoreOptions, Runtime, SignalNumber, Status,
     SubCgroups, UserChange, adapt_process, features, respell,
 };
+use fragment::launch::{ENTERING, RuntimeOptions};
 pub(crate) use fragment::settings::LogLevel;
 use fragment::settings::{Settings, is_rootless};
 
@@ -24,9 +24,6 @@ use crate::arguments::Global;
 
 /// The state directory's own name.
 const NAME: &str = "fragment-runc";
-
-/// Commands that put a process of ours into a container.
-const ENTERING: [&str; 3] = ["create", "run", "exec"];
 
 /// What has to be done before anything else.
 pub(crate) fn begin(arguments: impl Iterator<Item = OsString>) -> Result<(), BeginError> {

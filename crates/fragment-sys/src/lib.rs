@@ -2,6 +2,8 @@
 
 pub mod bpf;
 pub mod counters;
+pub mod entry;
+pub mod file;
 pub mod fork;
 pub mod lock;
 pub mod map;

@@ -8,7 +8,7 @@
 //! A container that holds CAP_SYS_ADMIN in the initial user namespace could make the mount writable again. It can also
 //! mount the host's disks: this is no defence against such a container and is not meant to be.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,12 +19,16 @@ use rustix::mount::OpenTreeFlags;
 
 use crate::{mount, process};
 
-const OWN: &str = "/proc/self/exe";
+/// Commands that put a process of the program into a container, which it is protected for.
+pub const ENTERING: [&str; 3] = ["create", "run", "exec"];
+
+pub(crate) const OWN: &CStr = c"/proc/self/exe";
 
 /// Runs this program again, same arguments and environment, from a view that cannot be written; returns when it already
 /// runs from one.
 ///
-/// To be called first thing in `main`: file descriptors stay as they are, everything else starts anew.
+/// To be called first thing in `main`: file descriptors stay as they are, everything else starts anew. A program that is linked
+/// with [`crate::entry`] comes here when that is done.
 ///
 /// # Errors
 /// When neither a read-only view nor a sealed copy can be made.
@@ -54,13 +58,13 @@ pub fn protect() -> io::Result<()> {
 /// # Errors
 /// When `/proc/self/exe` cannot be opened.
 pub fn is_protected() -> io::Result<bool> {
-    let own = rustix::fs::open(OWN, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    if let Ok(seals) = rustix::fs::fcntl_get_seals(&own) {
-        return Ok(seals.contains(SealFlags::WRITE));
+    let flags = rustix::fs::statvfs(OWN)?.f_flag;
+    if flags.contains(StatVfsMountFlags::RDONLY) {
+        return Ok(true);
     }
-    Ok(rustix::fs::fstatvfs(&own)?
-        .f_flag
-        .contains(StatVfsMountFlags::RDONLY))
+    let own = rustix::fs::open(OWN, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    // a file on a disk has none
+    Ok(rustix::fs::fcntl_get_seals(&own).is_ok_and(|seals| seals.contains(SealFlags::WRITE)))
 }
 
 /// A clone of the mount the program lies on, cut down to the program's file and made read-only. It is attached nowhere,
@@ -79,7 +83,8 @@ fn sealed_copy() -> io::Result<OwnedFd> {
     let copy =
         rustix::fs::memfd_create("fragment", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut copy = File::from(copy);
-    io::copy(&mut File::open(OWN)?, &mut copy)?;
+    let own = rustix::fs::open(OWN, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    io::copy(&mut File::from(own), &mut copy)?;
     rustix::fs::fcntl_add_seals(
         &copy,
         SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
@@ -113,7 +118,7 @@ mod tests {
         let length = rustix::fs::fstat(&copy).unwrap().st_size;
         assert_eq!(
             length.cast_unsigned(),
-            std::fs::metadata(OWN).unwrap().len()
+            std::fs::metadata("/proc/self/exe").unwrap().len()
         );
     }
 

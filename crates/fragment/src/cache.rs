@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use fragment_analysis::Task;
 use fragment_resolve::Policy;
+use fragment_sys::file;
 use fragment_sys::root::{Root, Witnesses};
 use fragment_types::manifest::Size;
 use fragment_types::plan::{Entry, Generated, Layer};
@@ -127,7 +128,7 @@ impl PlanCache {
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = sys::openat(&self.directory, key.file(), flags, Mode::empty()).ok()?;
-        let (mut text, file) = (Vec::new(), File::from(file));
+        let file = File::from(file);
         let is_old = |file: &File| {
             let used = file.metadata().and_then(|about| about.modified());
             used.map_or(true, |used| {
@@ -137,7 +138,7 @@ impl PlanCache {
         if is_old(&file) {
             return None;
         }
-        (&file).take(MAX_ENTRY).read_to_end(&mut text).ok()?;
+        let text = file::read_at_most(&file, MAX_ENTRY).ok()?;
         let (digest, body) = text.split_at_checked(HEADER)?;
         if digest != header(body).as_bytes() {
             return None;

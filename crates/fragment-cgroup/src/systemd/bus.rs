@@ -7,6 +7,8 @@ use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use fragment_sys::file;
+
 use crate::error::{CgroupError, Errno};
 use crate::systemd::wire::{Call, FIXED, Kind, Message, Property, Reader, Writer, rest};
 
@@ -287,7 +289,7 @@ pub(crate) fn stop_body(unit: &str) -> Vec<u8> {
 /// to us outside, the runtime directory.
 fn outer_uid() -> u32 {
     let own = rustix::process::geteuid().as_raw();
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let map = file::read_text("/proc/self/uid_map").unwrap_or_default();
     mapped(&map, own)
 }
 

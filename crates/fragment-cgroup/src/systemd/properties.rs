@@ -3,8 +3,9 @@
 //! systemd writes its own idea of a limit whenever it likes (daemon-reload); so it is told what it has a name for. The files
 //! are written as well: not every limit has a name, and systemd rounds.
 
-use std::fs;
 use std::path::Path;
+
+use fragment_sys::file;
 
 use crate::devices::{Allowed, Devices, Kind as DeviceKind};
 use crate::error::CgroupError;
@@ -190,7 +191,7 @@ fn bits(text: &str) -> Option<Vec<u8>> {
 pub(crate) fn devices(allowed: &Allowed) -> Vec<Property> {
     devices_with(
         allowed,
-        &fs::read_to_string("/proc/devices").unwrap_or_default(),
+        &file::read_text("/proc/devices").unwrap_or_default(),
         &|path| {
             Path::new(path).exists()
                 || Path::new("/sys")

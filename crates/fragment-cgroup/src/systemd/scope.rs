@@ -1,8 +1,9 @@
 //! A container's scope: where it will be, and how its first process makes it.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
+
+use fragment_sys::file;
 
 use crate::error::CgroupError;
 use crate::group::{Cgroup, Directory, Wish, inside, make, make_cpuset};
@@ -39,7 +40,7 @@ impl Cgroup {
         } else {
             None
         };
-        let first = fs::read_to_string("/proc/1/cgroup").unwrap_or_default();
+        let first = file::read_text("/proc/1/cgroup").unwrap_or_default();
         let directories = layout.hierarchies.iter().map(|hierarchy| {
             let top = match &manager {
                 Some(manager) => hierarchy.mount_point.join(inside(Path::new(manager))),

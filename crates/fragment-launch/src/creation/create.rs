@@ -24,6 +24,7 @@ use crate::error::LaunchError;
 use crate::inside::executor::{FragmentExecutor, Init};
 use crate::inside::first::{FirstProcess, Introduction};
 use crate::inside::listener::Agent;
+use crate::lifecycle::start::Made;
 use crate::lifecycle::{self, delete};
 use crate::records::process::Identity;
 use crate::records::record::{Place, Record, Stage};
@@ -171,8 +172,12 @@ impl Creation {
             .map_err(|errno| LaunchError::io("bind", rootfs)(errno.into()))
     }
 
-    /// Has libcontainer make the container; the number of its first process.
-    pub(crate) fn build(mut self, console: Option<&Path>) -> Result<i32, LaunchError> {
+    /// Has libcontainer make the container. `stage` is what is recorded then: a run says at once that it starts the container.
+    pub(crate) fn build(
+        mut self,
+        console: Option<&Path>,
+        stage: Stage,
+    ) -> Result<Made, LaunchError> {
         let _span = tracing::debug_span!("build").entered();
         self.reached_hooks = true;
         let container = self.call_libcontainer(console)?;
@@ -187,13 +192,19 @@ impl Creation {
         self.know(pid)?;
         let limited = self.record.cgroup.set_after(&self.record.resources);
         limited.map_err(LaunchError::ApplyCgroup)?;
-        self.reach(Stage::Created, pid)?;
+        self.reach(stage, pid)?;
         if let Some(prepared) = self.prepared.take() {
             // the record names what stays; delete removes it
             prepared.commit()?;
         }
-        self.lock = None;
-        Ok(pid)
+        let lock = self.lock.take().ok_or_else(|| LaunchError::Busy {
+            id: self.record.id.clone(),
+        })?;
+        Ok(Made {
+            place: self.place.clone(),
+            record: self.record.clone(),
+            lock,
+        })
     }
 
     /// From here on there may be processes, to be ended when this is dropped; the record, which is what names them.

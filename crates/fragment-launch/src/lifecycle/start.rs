@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use fragment_sys::lock::FileLock;
 use libcontainer::notify_socket::{NOTIFY_FILE, NotifySocket};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
@@ -24,43 +25,64 @@ impl Runtime {
     /// # Errors
     /// When the container is not in the state "created"; when a poststart hook fails, after which the container is stopped.
     pub fn start(&self, id: &ContainerId) -> Result<(), LaunchError> {
-        self.start_within(id, None)
+        let place = self.place(id);
+        let lock = place.lock_life()?;
+        let record = place.load_complete()?;
+        let status = settled_status(&record);
+        if status != Status::Created {
+            return Err(LaunchError::Status {
+                operation: "start",
+                id: record.id,
+                status,
+            });
+        }
+        let made = Made {
+            place,
+            record,
+            lock,
+        };
+        made.start(None)
+    }
+}
+
+/// A container whose first process waits for the start, and nobody else can do anything to it.
+pub(crate) struct Made {
+    pub(crate) place: Place,
+    /// As it was saved.
+    pub(crate) record: Record,
+    pub(crate) lock: FileLock,
+}
+
+impl Made {
+    /// The number of its first process.
+    pub(crate) fn pid(&self) -> i32 {
+        self.record.init.map_or(0, |init| init.pid)
     }
 
-    /// The same, waiting for the program no longer than `patience`.
-    pub(crate) fn start_within(
-        &self,
-        id: &ContainerId,
-        patience: Option<Duration>,
-    ) -> Result<(), LaunchError> {
+    /// Starts the program, and waits until it runs, no longer than `patience`.
+    pub(crate) fn start(self, patience: Option<Duration>) -> Result<(), LaunchError> {
         let _span = tracing::debug_span!("start").entered();
-        let place = self.place(id);
-        let (record, waiting) = {
-            let _lock = place.lock_life()?;
-            let mut record = place.load_complete()?;
-            let status = settled_status(&record);
-            if status != Status::Created {
-                return Err(LaunchError::Status {
-                    operation: "start",
-                    id: record.id,
-                    status,
-                });
-            }
-            // a reader sees the end of those writers only that were there with it
-            let waiting = open_waiting(&place);
-            notify(&place, &record)?;
+        let Self {
+            place,
+            mut record,
+            lock,
+        } = self;
+        // a reader sees the end of those writers only that were there with it
+        let waiting = open_waiting(&place);
+        notify(&place, &record)?;
+        if record.stage != Stage::Started {
             record.stage = Stage::Started;
             place.save(&record)?;
-            (record, waiting)
-        };
-        // without the lock: a hook may ask for the container's state, or stop it
+        }
+        // a hook may ask for the container's state, or stop it
+        drop(lock);
         if let Ok(waiting) = waiting {
             wait_for_program(&waiting, patience);
         }
         hook::run_poststart(&record).inspect_err(|_| {
             // config.md: a failed poststart hook stops the container
             if let Err(error) = stop(&record) {
-                tracing::warn!("stop container {id}: {error}");
+                tracing::warn!("stop container {}: {error}", record.id);
             }
         })
     }

@@ -1,7 +1,7 @@
 //! A process that is what it was: pid and start time together.
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,8 +130,12 @@ impl AsFd for Handle {
 
 /// State letter and start time of a process.
 fn stat(pid: i32) -> io::Result<(u8, u64)> {
-    let text = fs::read(format!("/proc/{pid}/stat"))?;
-    parse_stat(&text).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+    let file = File::open(format!("/proc/{pid}/stat"))?;
+    // a page, as the kernel writes it (proc_pid_stat(5))
+    let mut text = [0; 1024];
+    let length = (&file).read(&mut text)?;
+    parse_stat(text.get(..length).unwrap_or_default())
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
 /// The second field is the program's name in parentheses and may hold anything, parentheses included: fields are counted

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use fragment_cgroup::{Cgroup, Resources};
 use fragment_compose::Residue;
+use fragment_sys::file;
 use fragment_sys::lock::{FileLock, LockMode};
 use libcontainer::oci_spec::runtime::Hook;
 use rustix::io::Errno;
@@ -197,7 +198,7 @@ impl Place {
     /// The record; `None` when create was killed before it wrote one.
     pub(crate) fn load(&self) -> Result<Option<Record>, LaunchError> {
         let path = self.ours().join(RECORD);
-        match fs::read(&path) {
+        match file::read(&path) {
             Ok(text) => serde_json::from_slice(&text)
                 .map(Some)
                 .map_err(|source| LaunchError::Record { path, source }),
@@ -337,6 +338,18 @@ pub(crate) fn replace(path: &Path, text: &[u8], mode: u32) -> Result<(), LaunchE
         let _ = fs::remove_file(&temporary);
         LaunchError::io("write", path)(error)
     })
+}
+
+/// Writes a file in place: a reader may see half of it.
+pub(crate) fn write(path: &Path, text: &[u8], mode: u32) -> Result<(), LaunchError> {
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(path)
+        .and_then(|mut file| file.write_all(text))
+        .map_err(LaunchError::io("write", path))
 }
 
 /// Makes the state directory, closed to others: it names bundles and holds sockets that start containers.

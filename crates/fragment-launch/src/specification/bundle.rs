@@ -1,9 +1,10 @@
 //! A bundle as the caller gave it: a directory with `config.json`.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use fragment_sys::file;
 use libcontainer::oci_spec::runtime::{Capability, Spec};
 use serde_json::Value;
 use thiserror::Error;
@@ -190,12 +191,8 @@ fn read(path: &Path) -> Result<Vec<u8>, BundleError> {
         path: path.to_owned(),
         source,
     };
-    let mut text = Vec::new();
-    File::open(path)
-        .map_err(fail)?
-        .take(LARGEST_CONFIG + 1)
-        .read_to_end(&mut text)
-        .map_err(fail)?;
+    let file = File::open(path).map_err(fail)?;
+    let text = file::read_at_most(file, LARGEST_CONFIG + 1).map_err(fail)?;
     if text.len() as u64 > LARGEST_CONFIG {
         return Err(BundleError::Size {
             path: path.to_owned(),

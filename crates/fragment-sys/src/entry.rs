@@ -1,0 +1,207 @@
+//! The first instructions of a static program, before those of the C library.
+//!
+//! [`crate::program::protect`] runs the program a second time. What the first one does until then is for nothing: the C library
+//! asks for the processor's features and caches (dozens of cpuid instructions, each a trap in a virtual machine), relocates and
+//! sets memory up, Rust's runtime looks for its stack and makes another for signals, and each page of all that is a fault: half a
+//! millisecond. A program that is linked with [`ENTRY`] as its entry point (`ld --entry`) is protected before any of it, in seven
+//! system calls. Whatever does not work out here is left to `protect`, which does the same later and knows what else there is.
+//!
+//! Nothing that the C library sets up is there: no thread-local storage, no relocated addresses of memcpy(3) and its kind, no
+//! allocator. So there is no formatting, no slice and no array here, and bytes are read one at a time.
+
+/// The symbol to link with as the program's entry point, where there is one (x86-64).
+pub const ENTRY: &str = "fragment_entry";
+
+#[cfg(target_arch = "x86_64")]
+mod x86_64 {
+    use std::arch::{asm, global_asm};
+    use std::ffi::{c_char, c_long};
+    use std::mem::MaybeUninit;
+    use std::ptr;
+
+    use crate::program::{ENTERING, OWN};
+
+    // rsp: the number of arguments, the arguments, the environment (System V ABI, AMD64 supplement, "Initial Stack"); rdx: for _start
+    global_asm!(
+        ".pushsection .text.fragment_entry, \"ax\", @progbits",
+        ".globl fragment_entry",
+        ".type fragment_entry, @function",
+        "fragment_entry:",
+        "xor ebp, ebp",
+        "mov rbx, rsp",
+        "mov r12, rdx",
+        "mov rdi, rsp",
+        "and rsp, -16",
+        "call {protect}",
+        "mov rdx, r12",
+        "mov rsp, rbx",
+        "jmp _start",
+        ".size fragment_entry, . - fragment_entry",
+        ".popsection",
+        protect = sym protect,
+    );
+
+    /// Runs the program again from a read-only view of its file where one of its arguments says that it enters a container; returns
+    /// when that is not so, was done before, or cannot be done.
+    ///
+    /// # Safety
+    /// `stack` is what the kernel left a new program.
+    unsafe extern "C" fn protect(stack: *const usize) {
+        // SAFETY: the layout of a new program's stack, see above: a count, that many pointers to texts and a null, then the same
+        // without a count.
+        unsafe {
+            let count = *stack;
+            let arguments = stack.add(1).cast::<*const c_char>();
+            let environment = arguments.add(count + 1);
+            if !enters(arguments, count) || is_read_only() {
+                return;
+            }
+            let Some(view) = read_only_view() else {
+                return;
+            };
+            let [view_, nothing, flags] =
+                [view, EMPTY.as_ptr() as c_long, libc::AT_EMPTY_PATH.into()];
+            call(
+                libc::SYS_execveat,
+                [
+                    view_,
+                    nothing,
+                    arguments as c_long,
+                    environment as c_long,
+                    flags,
+                ],
+            );
+            call(libc::SYS_close, [view, 0, 0, 0, 0]);
+        }
+    }
+
+    /// `struct statfs` of the kernel, in words, and which of them `f_flags` is (asm-generic/statfs.h); the libc crate's has no such field.
+    const STATFS_WORDS: usize = 15;
+    const STATFS_FLAGS: usize = 10;
+
+    const EMPTY: &std::ffi::CStr = c"";
+
+    /// # Safety
+    /// `arguments` are `count` texts.
+    unsafe fn enters(arguments: *const *const c_char, count: usize) -> bool {
+        let mut index = 1;
+        while index < count {
+            // SAFETY: below the count
+            let argument = unsafe { *arguments.add(index) };
+            let mut word = 0;
+            while word < ENTERING.len() {
+                // SAFETY: a text
+                if unsafe { is(argument, ENTERING.as_ptr().wrapping_add(word)) } {
+                    return true;
+                }
+                word += 1;
+            }
+            index += 1;
+        }
+        false
+    }
+
+    /// # Safety
+    /// `text` ends with a zero byte, `word` is a word.
+    unsafe fn is(text: *const c_char, word: *const &str) -> bool {
+        // SAFETY: as promised; volatile, or the compiler makes a call of bcmp(3) of it
+        unsafe {
+            let word: &str = *word;
+            let (bytes, length) = (word.as_ptr(), word.len());
+            let mut index = 0;
+            while index < length {
+                if ptr::read_volatile(text.add(index)).cast_unsigned()
+                    != ptr::read_volatile(bytes.add(index))
+                {
+                    return false;
+                }
+                index += 1;
+            }
+            ptr::read_volatile(text.add(length)) == 0
+        }
+    }
+
+    /// # Safety
+    /// None beyond those of system calls.
+    unsafe fn is_read_only() -> bool {
+        let mut about = MaybeUninit::<[c_long; STATFS_WORDS]>::uninit();
+        // SAFETY: the path ends with a zero byte, and the kernel fills the buffer in when it does not fail
+        unsafe {
+            let failed = call(
+                libc::SYS_statfs,
+                [
+                    OWN.as_ptr() as c_long,
+                    about.as_mut_ptr() as c_long,
+                    0,
+                    0,
+                    0,
+                ],
+            );
+            // a failure: nothing can be done here
+            failed != 0
+                || about.as_ptr().cast::<c_long>().add(STATFS_FLAGS).read()
+                    & libc::ST_RDONLY as c_long
+                    != 0
+        }
+    }
+
+    /// # Safety
+    /// None beyond those of system calls.
+    unsafe fn read_only_view() -> Option<c_long> {
+        let clone = c_long::from(libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC);
+        let attributes = libc::mount_attr {
+            attr_set: libc::MOUNT_ATTR_RDONLY,
+            attr_clr: 0,
+            propagation: 0,
+            userns_fd: 0,
+        };
+        // SAFETY: paths end with a zero byte, the structure has the size that is told
+        unsafe {
+            let view = call(
+                libc::SYS_open_tree,
+                [libc::AT_FDCWD.into(), OWN.as_ptr() as c_long, clone, 0, 0],
+            );
+            if view < 0 {
+                return None;
+            }
+            let size = size_of::<libc::mount_attr>() as c_long;
+            let at = [
+                view,
+                EMPTY.as_ptr() as c_long,
+                libc::AT_EMPTY_PATH.into(),
+                &raw const attributes as c_long,
+                size,
+            ];
+            if call(libc::SYS_mount_setattr, at) == 0 {
+                return Some(view);
+            }
+            call(libc::SYS_close, [view, 0, 0, 0, 0]);
+            None
+        }
+    }
+
+    /// A system call: the kernel's answer, an errno below zero.
+    ///
+    /// # Safety
+    /// As for the call.
+    unsafe fn call(number: c_long, arguments: [c_long; 5]) -> c_long {
+        let [a, b, c, d, e] = arguments;
+        let answer;
+        // SAFETY: the kernel changes rax, rcx and r11 and what the caller has pointed it to (syscall(2))
+        unsafe {
+            asm!(
+                "syscall",
+                inlateout("rax") number => answer,
+                in("rdi") a,
+                in("rsi") b,
+                in("rdx") c,
+                in("r10") d,
+                in("r8") e,
+                lateout("rcx") _,
+                lateout("r11") _,
+                options(nostack),
+            );
+        }
+        answer
+    }
+}
