@@ -1,0 +1,100 @@
+"""What is promised, and whether it is reached."""
+
+import dataclasses
+import operator
+import statistics
+
+from . import cases, estimate
+from .machine import OURS
+
+
+@dataclasses.dataclass
+class Figure:
+    """One promise in one view. `limit` is in `unit`; `least`: it is a lower bound. `value` None: not measured. Without a limit it is told
+    beside the others."""
+
+    text: str
+    view: str
+    unit: str
+    limit: float | None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    least: bool = False
+
+    @property
+    def reached(self):
+        """None where nothing is promised or measured."""
+        if self.limit is None or self.value is None:
+            return None
+        return self.value >= self.limit if self.least else self.value <= self.limit
+
+    @property
+    def verdict(self):
+        if self.value is None:
+            return "not measured"
+        return {None: "beside", True: "reached", False: "NOT REACHED"}[self.reached]
+
+    def written(self, number):
+        return {"x": f"{number:.2f}", "us": f"{number:.0f} us", "MB": f"{number:.2f} MB"}[self.unit]
+
+
+def samples(view, case, label):
+    """Wall times in ms; None where that was not measured."""
+    contenders = view["cases"].get(case, {}).get("contenders", {})
+    return contenders.get(label, {}).get("wall_ms")
+
+
+def compared(view, case, label, other, how=estimate.ratio, scale=1.0):
+    one, two = samples(view, case, label), samples(view, case, other)
+    if not one or not two:
+        return {}
+    value, low, high = estimate.compared(one, two, how)
+    return {"value": value * scale, "low": low * scale, "high": high * scale}
+
+
+def of_view(name, view):
+    """All figures of one view. Limits are (pure v2, pure v1)."""
+    at = {"v2": 0, "v1": 1}[name]
+
+    def against_crun(text, case, limits):
+        return Figure(text, name, "x", limits and limits[at], **compared(view, case, OURS, "crun"))
+
+    def adds(text, case, label, other, limit):
+        return Figure(text, name, "us", limit, **compared(view, case, label, other, operator.sub, 1e3))
+
+    def rate(text, case):
+        return Figure(text, name, "x", 1.25, least=True, **compared(view, case, "crun", OURS))
+
+    return [
+        against_crun(f"{cases.CYCLE}, 4 components, throw-away root, beside crun", "cycle-4", (0.75, 1.0)),
+        against_crun(f"{cases.CYCLE}, 4 components, read-only root, beside crun", "cycle-4-readonly", (0.75, 1.0)),
+        against_crun(f"{cases.CYCLE}, 4 components, root kept on disk, beside crun", "cycle-4-disk", None),
+        against_crun("run /bin/true, composition off, beside crun", "run", (0.9, 1.2)),
+        against_crun("run, 4 components, throw-away root, beside crun", "run-4", (1.0, 1.3)),
+        adds("a kept plan of 8 components adds, read-only root", "run-8-readonly", OURS, cases.OFF, 150),
+        adds("a kept plan of 8 components adds, throw-away root", "run-8", OURS, cases.OFF, 150),
+        adds("a kept plan of 8 components on top of the complete root adds", "run-8-readonly", cases.FORCED, cases.OFF, None),
+        adds("a plan made anew for a program of 30 libraries adds", "run-libraries", cases.ANEW, cases.OFF, 1500),
+        adds("the same beside a kept plan", "run-libraries", cases.ANEW, OURS, None),
+        against_crun("exec /bin/true, beside crun", "exec", (0.9, 1.0)),
+        *peaks(name, view),
+        rate("containers per second, 16 in parallel, 4 components, beside crun", "many-100-16-4"),
+        rate("containers per second, 16 in parallel, composition off, beside crun", "many-100-16-0"),
+    ]
+
+
+def peaks(name, view):
+    """Largest resident set of any process of a command, beside crun's of the same command."""
+    for text, case in (("run, composition off", "run"), ("create, start and delete, 4 components", "cycle-4"), ("exec", "exec"), ("state", "state")):
+        contenders = view["cases"].get(case, {}).get("contenders", {})
+        measured = {}
+        if OURS in contenders and "crun" in contenders:
+            measured["value"] = statistics.median(contenders[OURS]["peak_kib"]) / statistics.median(contenders["crun"]["peak_kib"])
+        yield Figure(f"peak memory of {text}, beside crun", name, "x", 1.0, **measured)
+
+
+def all_of(result):
+    """Figures of the views in which crun works, the headline first; the size of the program last."""
+    figures = [figure for name, view in result["views"].items() if name != "hybrid" for figure in of_view(name, view)]
+    return [*figures, Figure("the program, stripped", "", "MB", 4.0, result["machine"]["program_bytes"] / 1e6)]
