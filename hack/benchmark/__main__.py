@@ -1,11 +1,12 @@
 """fragment-runc beside Debian's runc and crun: one run, interleaved, whole processes, medians with 95 % intervals, as ratios to crun.
 
-Absolute times of a shared machine mean little; ratios within one run do. Measured are `run`, the cycle of create, start and delete, exec and
-state, with 0 to 16 components composed beside crun on the complete root filesystem, plans kept and made anew, a cold page cache, many
-containers, memory, first loads, and the least that a container costs at all. docs/performance.md tells how.
+Absolute times of a shared machine mean little; ratios within one run do. Measured are `run`, the cycle of create, start and delete, exec
+and state, with 0 to 16 components composed beside crun on the complete root filesystem, plans kept and made anew, a cold page cache,
+many containers, memory, first loads, and the least that a container costs at all. docs/performance.md tells how.
 """
 
 import argparse
+import dataclasses
 import datetime
 import fnmatch
 import json
@@ -22,20 +23,20 @@ from . import bundles, cases, figures, machine, measure, memory, plot, report
 
 def arguments():
     parser = argparse.ArgumentParser(prog="hack/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, help="samples for every case and runtime [40; 8 with --quick]")
+    parser.add_argument("--rounds", type=int, help="samples for every case and runtime [60; 8 with --quick]")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and cases, for a look (2 minutes)")
     parser.add_argument("--many", action="store_true", help="1,000 containers as well, once (5 minutes more)")
-    parser.add_argument("--only", metavar="GLOB", default="*", help="cases whose names fit: run, cycle-4, many-100-16-4, memory, loads, …")
+    parser.add_argument("--only", metavar="GLOB", default="*", help="cases whose names fit; --list")
     parser.add_argument("--view", choices=[*machine.VIEWS, "all"], default="all", help="how control groups are seen [all]")
     parser.add_argument("--json", metavar="FILE", type=pathlib.Path, help="write every sample")
-    parser.add_argument("--markdown", metavar="FILE", type=pathlib.Path, help="write the tables, between the marks of FILE where it has them")
+    parser.add_argument("--markdown", metavar="FILE", type=pathlib.Path, help="write the tables, between the marks of FILE if it has any")
     parser.add_argument("--svg", metavar="FILE", type=pathlib.Path, help="draw the ratios")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a promise that was measured is not reached")
     parser.add_argument("--list", action="store_true", help="names of the cases")
     parser.add_argument("--from", metavar="FILE", type=pathlib.Path, dest="result", help="measure nothing: report what --json wrote")
     parser.add_argument("--inside", nargs=3, metavar=("VIEW", "SCRATCH", "DISK"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    options.rounds = options.rounds or (8 if options.quick else 40)
+    options.rounds = options.rounds or (8 if options.quick else 60)
     return options
 
 
@@ -62,7 +63,9 @@ def inside(options):
     state = scratch / view / "state"
     state.mkdir(parents=True)
     kept = state / "kept"
-    environment = {"PATH": os.environ["PATH"], "FRAGMENT_STORE": str(machine.STORE), "FRAGMENT_STATE": str(kept), "FRAGMENT_CONFIG": "/dev/null"}
+    environment = {"PATH": os.environ["PATH"], "FRAGMENT_STORE": str(machine.STORE), "FRAGMENT_STATE": str(kept)}
+    # what this node configures is not measured
+    environment["FRAGMENT_CONFIG"] = "/dev/null"
     stopwatch = measure.Stopwatch(scratch, environment)
     made = bundles.Bundles(scratch, disk, view, environment)
     all_cases = cases.Cases(view, made, state, stopwatch)
@@ -125,7 +128,9 @@ def measured(options):
     if missing := [path for path in [*machine.RUNTIMES.values(), machine.FRAGMENT] if not os.access(path, os.X_OK)]:
         sys.exit(f"hack/bench: not found: {' '.join(missing)}")
     began, load, (stolen, spent) = time.monotonic(), os.getloadavg()[0], machine.stolen()
-    views = [options.view] if options.view != "all" else [view for view in machine.views_here() if not (options.quick and view == "hybrid")]
+    views = [view for view in machine.views_here() if not (options.quick and view == "hybrid")]
+    if options.view != "all":
+        views = [options.view]
     for name in ("launch", "floor"):
         machine.compiled(name)
     result = {"date": datetime.date.today().isoformat(), "rounds": options.rounds, "views": {}}
@@ -164,6 +169,7 @@ def main():
     text = report.markdown(result)
     print(text)
     if options.json:
+        result["figures"] = [{**dataclasses.asdict(figure), "reached": figure.reached} for figure in figures.all_of(result)]
         options.json.write_text(json.dumps(result) + "\n")
     if options.markdown:
         report.replace(options.markdown, text)

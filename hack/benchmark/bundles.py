@@ -9,8 +9,9 @@ import sys
 
 from . import machine
 
-# does nothing, and is linked dynamically
-PROGRAM = "/usr/bin/true"
+# does nothing, and is linked dynamically: Debian's `true`, where no component is known to have it
+PROGRAM = "/app/true"
+SOURCES = {PROGRAM: "/usr/bin/true"}
 # a program of many libraries, and what makes it end at once
 LIBRARIES_PROGRAM = ["/usr/bin/curl", "--version"]
 OFF = {"dev.fragment.compose": "off"}
@@ -56,7 +57,7 @@ class Bundles:
         spec["process"].update(args=args, terminal=False)
         spec["root"] = {"path": str(rootfs), "readonly": readonly}
         spec["annotations"] = annotations or {}
-        if self.view == "v2":
+        if self.view == "v2" and not machine.may_raise_limits():
             # rules for devices are a BPF program there: crun raises RLIMIT_MEMLOCK for it, which takes CAP_SYS_RESOURCE
             del spec["linux"]["resources"]
         path.write_text(json.dumps(spec))
@@ -88,7 +89,7 @@ class Bundles:
         def fill(root):
             place = root / program.lstrip("/")
             place.parent.mkdir(parents=True)
-            shutil.copy(program, place)
+            shutil.copy(SOURCES.get(program, program), place)
             flush(root)
 
         return self.rootfs(f"thin-{os.path.basename(program)}{suffix}", fill, base)
@@ -129,19 +130,20 @@ class Bundles:
         """
 
         def fill(root):
-            bundle = self.bundle(f"copied-{name}", thin, args, readonly=True, annotations=annotations)
-            base = [machine.RUNTIMES[machine.OURS], "--root", self.scratch / "state-copied"]
+            bundle = self.bundle(f"copied-{name}", thin, args, readonly=True, annotations=annotations, base=base)
+            command = [machine.RUNTIMES[machine.OURS], "--root", self.scratch / "state-copied"]
             container, pid_file = f"bench-{os.getpid()}-copied", self.scratch / "copied.pid"
             try:
                 # not to a pipe: the container holds what it is given open
                 with open(self.scratch / "copied.log", "w+", encoding="utf-8") as log:
-                    words = [*base, "create", "--bundle", bundle, "--pid-file", pid_file, container]
-                    if subprocess.run(words, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=60, check=False).returncode:
+                    words = [*command, "create", "--bundle", bundle, "--pid-file", pid_file, container]
+                    streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+                    if subprocess.run(words, env=self.environment, timeout=60, check=False, **streams).returncode:
                         log.seek(0)
                         sys.exit(f"hack/bench: a composed container cannot be made: {log.read()}")
                 call("cp", "-a", "-x", f"/proc/{pid_file.read_text().strip()}/root/.", root)
             finally:
-                subprocess.run([*base, "delete", "--force", container], env=self.environment, timeout=60, check=False)
+                subprocess.run([*command, "delete", "--force", container], env=self.environment, timeout=60, check=False)
             flush(root)
 
         return self.rootfs(f"complete-{name}", fill, base)
@@ -173,7 +175,7 @@ def on_each(paths, what):
 
 
 def flush(root):
-    """Writes the files below to their disk: only clean pages can be dropped, and nothing of this is to be written while others are timed."""
+    """Writes the files below to their disk: only clean pages can be dropped, and nothing is to be written while something is timed."""
     on_each(files_below(root), os.fsync)
 
 

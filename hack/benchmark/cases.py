@@ -16,6 +16,7 @@ FORCED = f"{OURS}, on top of the complete root"
 AGAIN = "crun, again"
 FLOOR = "floor"
 COMPONENTS = [1, 4, 8, 16]
+LIBRARIES_TITLE = " ".join([os.path.basename(made.LIBRARIES_PROGRAM[0]), *made.LIBRARIES_PROGRAM[1:]])
 CYCLE = "create + start + delete"
 
 
@@ -108,7 +109,7 @@ class Cases:
         if kind == "run":
             lowers = [word for layer in plan["layers"] for word in ("--lower", tree_of(layer))]
             if readonly:
-                contenders.append(self.floor(full_root, made.PROGRAM, "--readonly"))
+                contenders.append(self.floor(thin_root, made.PROGRAM, "--readonly", *lowers))
             else:
                 # an upper directory is one container's at a time
                 work = self.bundles.rootfs("work", lambda _: None, base)
@@ -140,7 +141,7 @@ class Cases:
             self.contender("run", OURS, off, OFF),
         ]
         count, layers = len(made.libraries(made.LIBRARIES_PROGRAM[0])), len(self.bundles.plan(thin)["layers"])
-        title = f"run {' '.join(made.LIBRARIES_PROGRAM)} ({count} libraries, {layers} components), read-only root"
+        title = f"run {LIBRARIES_TITLE}: {count} libraries, {layers} components"
         return Case("run-libraries", title, contenders, share=1.5)
 
     def cold(self):
@@ -157,7 +158,7 @@ class Cases:
             own = [program, machine.STORE / "catalogue"] if runtime == OURS else [program, *libraries_of(program)]
             paths = [*own, *made.files_below(*roots, bundle)]
             contenders.append(self.contender("run", runtime, bundle, prepare=lambda paths=paths: made.forget(paths)))
-        return Case("run-cold", f"run {' '.join(made.LIBRARIES_PROGRAM)}, cold page cache", contenders, share=0.4)
+        return Case("run-cold", f"run {LIBRARIES_TITLE}, cold page cache", contenders, share=0.4)
 
     def sleeper(self, runtime):
         """Name of a container that stays."""
@@ -166,9 +167,7 @@ class Cases:
             # also the name of its control group, which is one for all of them
             name = f"{self.stopwatch.mark}-{runtime}"
             words = [*self.base(runtime), "run", "--detach", "--bundle", bundle, name]
-            subprocess.run(
-                words, env=self.bundles.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=60, check=True
-            )
+            subprocess.run(words, env=self.bundles.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=60, check=True)
             self.alive[runtime] = name
         return self.alive[runtime]
 
@@ -192,10 +191,11 @@ class Cases:
         else:
             thin = self.bundles.bundle(f"many-{count}-{parallel}-off", self.bundles.static(), ["/bin/true"], annotations=made.OFF)
             full = self.bundles.bundle(f"many-{count}-{parallel}-plain", self.bundles.static(), ["/bin/true"])
-        title = f"{count:,} containers, {f'{parallel} in parallel' if parallel > 1 else 'one after the other'}, "
-        title += f"{composed} components, read-only root" if composed else "composition off"
+        title = f"{count:,} containers, {f'{parallel} in parallel' if parallel > 1 else 'one by one'}, "
+        title += f"{composed} components" if composed else "composition off"
         contenders = [*self.others("cycle", full), self.contender("cycle", OURS, thin)]
-        return Case(f"many-{count}-{parallel}-{composed}", title, contenders, jobs=count, parallel=parallel, share=0.1 if count <= 100 else 0.01)
+        share = 0.1 if count <= 100 else 0.01
+        return Case(f"many-{count}-{parallel}-{composed}", title, contenders, jobs=count, parallel=parallel, share=share)
 
 
 def tree_of(layer):

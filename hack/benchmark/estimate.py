@@ -15,7 +15,7 @@ def ratio(one, other):
     return one / other if other else float("nan")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _draws(count):
     source = random.Random(count)
     return [source.choices(range(count), k=count) for _ in range(DRAWS)]

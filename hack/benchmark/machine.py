@@ -82,19 +82,24 @@ def stolen():
     return ticks[7] / rate, sum(ticks[:8]) / rate
 
 
+def may_raise_limits():
+    """Whether this process has CAP_SYS_RESOURCE, bit 24 of linux/capability.h."""
+    capabilities = next(line for line in pathlib.Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff"))
+    return bool(int(capabilities.split()[1], 16) >> 24 & 1)
+
+
 def facts(scratch, disk):
     """What a reader has to know of the machine; `scratch` and `disk` are where bundles lie."""
-    model = [line.split(":", 1)[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    model = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     version = subprocess.run([RUNTIMES[OURS], "--version"], check=True, capture_output=True, text=True).stdout
-    capabilities = next(line for line in pathlib.Path("/proc/self/status").read_text().splitlines() if line.startswith("CapBnd"))
     return {
         "kernel": platform.release(),
         "processor": model[0] if model else platform.machine(),
         "processors": os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         "layout": "v2" if filesystem(CGROUPS) == "cgroup2fs" else "hybrid" if (CGROUPS / "unified").is_dir() else "v1",
-        # CAP_SYS_RESOURCE is bit 24 (linux/capability.h)
-        "sys_resource": bool(int(capabilities.split()[1], 16) >> 24 & 1),
+        "sys_resource": may_raise_limits(),
         "scratch": filesystem(scratch),
         "disk": filesystem(disk),
         "store": filesystem(STORE),

@@ -44,7 +44,7 @@ class Stopwatch:
         self.count = 0
 
     def once(self, contender, jobs=1, parallel=1, limit=60):
-        """One sample: {"wall_ms", "cpu_ms", "peak_kib", "steps": {NAME: {the same}}}; of many jobs the wall time of all of them, and no steps.
+        """One sample: {"wall_ms", "cpu_ms", "peak_kib", "steps": {NAME: {the same}}}; of many jobs the wall time of all, and no steps.
 
         The wall time is that of the commands; what passes until a container's program has ended is in the step `gone` alone. The processor
         time is that of everything, the container's first process included. The peak is the largest of the commands'.
@@ -87,6 +87,8 @@ class Stopwatch:
 
 def measure(cases, rounds, stopwatch, tell):
     """Fills the samples of the cases. Contenders take turns, and each round begins with another one of them."""
+    for case in cases:
+        case.samples = {contender.label: [] for contender in case.contenders}
     for round_ in range(rounds + WARM_UP if cases else 0):
         for case in cases:
             wanted = max(1, round(rounds * case.share))
@@ -98,7 +100,7 @@ def measure(cases, rounds, stopwatch, tell):
             for contender in case.contenders[turn:] + case.contenders[:turn]:
                 sample = stopwatch.once(contender, case.jobs, case.parallel, limit=60 + case.jobs)
                 if round_ >= warm:
-                    case.samples.setdefault(contender.label, []).append(sample)
+                    case.samples[contender.label].append(sample)
         tell(round_ + 1, rounds + WARM_UP)
 
 

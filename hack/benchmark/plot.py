@@ -4,17 +4,19 @@ import math
 import statistics
 from xml.sax.saxutils import escape
 
-from . import cases, estimate, machine
+from . import cases, estimate, figures, machine
 from .machine import OURS
 
 LEFT, PANEL, GAP, ROW, TOP, BOTTOM, RIGHT = 400, 310, 24, 24, 96, 46, 22
-TICKS = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]
+TICKS = [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10]
 STYLE = """
   svg { color-scheme: light dark }
   text { font: 12px system-ui, -apple-system, "Segoe UI", sans-serif; fill: #1f2933 }
   .page { fill: #ffffff } .band { fill: #f3f5f8 } .title { font-size: 16px; font-weight: 600 } .head { font-weight: 600 }
-  .faint { fill: #616e7c } .grid { stroke: #dde2e8 } .one { stroke: #616e7c; stroke-width: 1.5 } .end { text-anchor: end } .middle { text-anchor: middle }
-  .ours { fill: #0b69c7; stroke: #0b69c7 } .runc { fill: none; stroke: #8a6d3b; stroke-width: 1.5 } .floor { fill: none; stroke: #2f855a; stroke-width: 1.5 }
+  .faint { fill: #616e7c } .grid { stroke: #dde2e8 } .one { stroke: #616e7c; stroke-width: 1.5 }
+  .end { text-anchor: end } .middle { text-anchor: middle }
+  .ours { fill: #0b69c7; stroke: #0b69c7 }
+  .runc { fill: none; stroke: #8a6d3b; stroke-width: 1.5 } .floor { fill: none; stroke: #2f855a; stroke-width: 1.5 }
   .limit { stroke: #c53030; stroke-width: 2 }
   @media (prefers-color-scheme: dark) {
     text { fill: #e4e7eb }
@@ -22,9 +24,6 @@ STYLE = """
     .ours { fill: #58a6ff; stroke: #58a6ff } .runc { stroke: #d9a94e } .floor { stroke: #56d28b } .limit { stroke: #ff7b72 }
   }
 """
-# cases whose ratio has a limit: what `figures` says of them
-LIMITS = {"cycle-4": (0.75, 1.0), "cycle-4-readonly": (0.75, 1.0), "run": (0.9, 1.2), "run-4": (1.0, 1.3), "exec": (0.9, 1.0)}
-LIMITS |= {"many-100-16-4": (0.8, 0.8), "many-100-16-0": (0.8, 0.8)}
 
 
 class Panel:
@@ -48,7 +47,8 @@ def ratios(case):
 def mark(panel, label, triple, y):
     value, low, high = triple
     x = panel.x(value)
-    interval = f'<line class="{"ours" if label == OURS else label}" x1="{panel.x(low):.1f}" x2="{panel.x(high):.1f}" y1="{y}" y2="{y}" stroke-width="2"/>'
+    kind = "ours" if label == OURS else label
+    interval = f'<line class="{kind}" x1="{panel.x(low):.1f}" x2="{panel.x(high):.1f}" y1="{y}" y2="{y}" stroke-width="2"/>'
     if label == OURS:
         return interval + f'<circle class="ours" cx="{x:.1f}" cy="{y}" r="4.5"/>'
     if label == "runc":
@@ -60,7 +60,8 @@ def described(name, title, label, triple, case):
     """What is shown when the pointer rests on a mark."""
     value, low, high = triple
     middle = statistics.median(case["contenders"][label]["wall_ms"])
-    return f"<title>{escape(f'{title}, {machine.VIEW_TITLES[name]}: {label} {value:.2f} of crun [{low:.2f}, {high:.2f}], {middle:.2f} ms')}</title>"
+    where = f"{title}, {machine.VIEW_TITLES[name]}: {label}"
+    return f"<title>{escape(f'{where} {value:.2f} of crun [{low:.2f}, {high:.2f}], {middle:.2f} ms')}</title>"
 
 
 def column(name, view, order, panel, ticks):
@@ -73,8 +74,8 @@ def column(name, view, order, panel, ticks):
     made.append(f'<text class="head" x="{panel.at}" y="{TOP - 12}">{machine.VIEW_TITLES[name]}</text>')
     for row, (case_name, title) in enumerate(order):
         y = TOP + ROW * row + ROW // 2
-        if case_name in LIMITS:
-            x = panel.x(LIMITS[case_name][0 if name == "v2" else 1])
+        if most := figures.limit(name, case_name):
+            x = panel.x(most)
             made.append(f'<line class="limit" x1="{x:.1f}" x2="{x:.1f}" y1="{y - 9}" y2="{y + 9}"/>')
         case = view["cases"].get(case_name)
         for label, triple in reversed(ratios(case).items()) if case else ():
@@ -86,13 +87,15 @@ def key():
     """What the marks mean."""
     y, made = 46, []
     marks = [
-        ('<circle class="ours" cx="6" cy="-4" r="4.5"/>', OURS), ('<circle class="runc" cx="6" cy="-4" r="4"/>', "runc"),
-        ('<path class="floor" d="M2 0 L6 -8 L10 0 Z"/>', "floor: clone, mounts, pivot_root, exec"), ('<line class="limit" x1="6" x2="6" y1="-13" y2="5"/>', "promised: left of it"),
-    ]  # fmt: skip
+        ('<circle class="ours" cx="6" cy="-4" r="4.5"/>', OURS),
+        ('<circle class="runc" cx="6" cy="-4" r="4"/>', "runc"),
+        ('<path class="floor" d="M2 0 L6 -8 L10 0 Z"/>', "floor: clone, mounts, pivot_root, exec"),
+        ('<line class="limit" x1="6" x2="6" y1="-13" y2="5"/>', "promised: left of it"),
+    ]
     x = 20
     for shape, text in marks:
         made.append(f'<g transform="translate({x} {y})">{shape}<text x="18" y="0">{text}</text></g>')
-        x += 44 + 7 * len(text)
+        x += 44 + 6.5 * len(text)
     return made
 
 
@@ -105,10 +108,9 @@ def svg(result):
     order = list(order.items())
     if not order:
         return None
-    shown = [value for view in views.values() for case in view["cases"].values() for triple in ratios(case).values() for value in triple[:1]]
-    ticks = [tick for tick in TICKS if min(shown) / 2 < tick < max(shown) * 2]
+    shown = [triple[0] for view in views.values() for case in view["cases"].values() for triple in ratios(case).values()]
     low, high = min(shown + [0.4]) * 0.85, max(shown + [2]) * 1.15
-    ticks = [tick for tick in ticks if low < tick < high]
+    ticks = [tick for tick in TICKS if low < tick < high]
     width = LEFT + (PANEL + GAP) * len(views) - GAP + RIGHT
     height = TOP + ROW * len(order) + BOTTOM
     made = [f'<rect class="page" width="{width}" height="{height}"/>']

@@ -5,6 +5,23 @@ import statistics
 from . import cases, estimate, figures, machine
 from .machine import OURS
 
+# peaks of memory: title, case, step of a cycle
+PEAKS = [
+    ("peak of `run`, composition off", "run", None),
+    ("peak of `run`, 4 components", "run-4", None),
+    ("peak of `create`, 4 components", "cycle-4", "create"),
+    ("peak of the container's first process, 4 components", "cycle-4", "gone"),
+    ("peak of `start`, 4 components", "cycle-4", "start"),
+    ("peak of `delete`, 4 components", "cycle-4", "delete"),
+    ("peak of `exec`", "exec", None),
+    ("peak of `state`", "state", None),
+]
+# what stays beside a container, by how it was started
+STAYS = {
+    "created": "added by a container that waits for start",
+    "run": "added by a `run` in the foreground",
+    "detached": "added by a container whose runtime has ended",
+}
 BEGIN, END = "<!-- hack/bench: begin -->", "<!-- hack/bench: end -->"
 
 
@@ -12,7 +29,7 @@ def table(header, rows):
     """Columns as wide as what is in them; valid Markdown."""
     rows = [header, *rows]
     widths = [max(len(row[at]) for row in rows) for at in range(len(header))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]) + "\n"
 
 
@@ -27,6 +44,11 @@ def cell(triple, digits=2):
 
 def baseline(contenders):
     return "crun" if "crun" in contenders else "runc"
+
+
+def by_runtime(samples, scale=1.0):
+    """Medians as whole numbers, a cell for each runtime."""
+    return [f"{statistics.median(samples[label]) * scale:.0f}" if label in samples else "" for label in machine.RUNTIMES]
 
 
 def singles(view):
@@ -44,11 +66,11 @@ def times(view):
         row = [case["title"]]
         row += [f"{statistics.median(walls[label]):.2f}" if label in walls else "" for label in machine.RUNTIMES]
         row.append(cell(estimate.compared(walls[OURS], walls[base])))
-        row.append(f"{statistics.median(contenders[OURS]['cpu_ms']) / statistics.median(contenders[base]['cpu_ms']):.2f}")
-        row.append(f"{statistics.median(walls['runc']) / statistics.median(walls[base]):.2f}")
+        row.append(cell(estimate.compared(contenders[OURS]["cpu_ms"], contenders[base]["cpu_ms"])))
+        row.append("" if base == "runc" else f"{statistics.median(walls['runc']) / statistics.median(walls[base]):.2f}")
         rows.append(row)
     base = baseline(next(iter(view["cases"].values()))["contenders"]) if view["cases"] else "crun"
-    header = ["wall time, ms", *machine.RUNTIMES, f"{OURS} / {base}", "processor time", f"runc / {base}"]
+    header = ["wall time, ms", *machine.RUNTIMES, f"{OURS} / {base}", f"processor time / {base}'s", f"runc / {base}"]
     return table(header, rows)
 
 
@@ -60,9 +82,11 @@ def variants(view):
         base = baseline(walls)
         for label, samples in walls.items():
             if label not in machine.RUNTIMES:
-                difference = (statistics.median(samples) - statistics.median(walls[OURS])) * 1e3
-                rows.append([case["title"], label, f"{statistics.median(samples):.2f}", cell(estimate.compared(samples, walls[base])), f"{difference:+.0f}"])
-    return table(["case", "who", "ms", "/ crun", f"us more than {OURS}"], rows) if rows else ""
+                middle = statistics.median(samples)
+                difference = (middle - statistics.median(walls[OURS])) * 1e3
+                ratio = cell(estimate.compared(samples, walls[base]))
+                rows.append([case["title"], label, f"{middle:.2f}", ratio, f"{difference:+.0f}"])
+    return table(["case", "who", "ms", f"/ {base}", f"us more than {OURS}"], rows) if rows else ""
 
 
 def steps(view):
@@ -83,36 +107,37 @@ def throughput(view):
         if case["jobs"] == 1:
             continue
         rates = {label: [case["jobs"] / wall * 1e3 for wall in one["wall_ms"]] for label, one in case["contenders"].items()}
-        ratio = statistics.median(rates[OURS]) / statistics.median(rates[baseline(rates)])
-        rows.append([case["title"], *(f"{statistics.median(rates[label]):.0f}" if label in rates else "" for label in machine.RUNTIMES), f"{ratio:.2f}"])
+        rows.append([case["title"], *by_runtime(rates), cell(estimate.compared(rates[OURS], rates[baseline(rates)]))])
     return table(["containers per second", *machine.RUNTIMES, f"{OURS} / crun"], rows) if rows else ""
 
 
 def memory(view):
     """(h): peaks of commands and of what waits for start, and what stays, in kB of 1000 bytes."""
     rows = []
-    for title, name, step in [
-        ("peak of `run`, composition off", "run", None), ("peak of `run`, 4 components", "run-4", None), ("peak of `create`, 4 components", "cycle-4", "create"),
-        ("peak of the container's first process until its program ended, 4 components", "cycle-4", "gone"), ("peak of `start`, 4 components", "cycle-4", "start"),
-        ("peak of `delete`, 4 components", "cycle-4", "delete"), ("peak of `exec`", "exec", None), ("peak of `state`", "state", None),
-    ]:  # fmt: skip
+    for title, name, step in PEAKS:
         contenders = view["cases"].get(name, {}).get("contenders", {})
         if OURS in contenders:
             kib = {label: (one["steps"][step] if step else one)["peak_kib"] for label, one in contenders.items()}
-            rows.append([title, *(f"{statistics.median(kib[label]) * 1.024:.0f}" if label in kib else "" for label in machine.RUNTIMES)])
+            rows.append([title, *by_runtime(kib, 1.024)])
     kept = view.get("memory", {})
-    for kind, title in [("created", "added by a container that waits for start"), ("run", "added by a `run` in the foreground"), ("detached", "added by a container whose runtime has ended")]:
-        if kept:
-            rows.append([f"{title} (PSS)", *(f"{kept[label][kind]['pss_kib'] * 1.024:.0f}" if label in kept else "" for label in machine.RUNTIMES)])
+    for kind, title in STAYS.items() if kept else ():
+        rows.append([f"{title} (PSS)", *by_runtime({label: [one[kind]["pss_kib"]] for label, one in kept.items()}, 1.024)])
     return table(["memory, kB", *machine.RUNTIMES], rows) if rows else ""
 
 
 def loads(result):
     """(i)"""
     rows = [
-        [row["component"], f"{row['stored'] / 1e6:.2f}", str(row["entries"]), f"{row['ours_ms']:.1f}", f"{row['tar_ms']:.1f}", f"{row['ours_ms'] / row['tar_ms']:.2f}"]
+        [
+            row["component"],
+            f"{row['stored'] / 1e6:.2f}",
+            str(row["entries"]),
+            f"{row['ours_ms']:.1f}",
+            f"{row['tar_ms']:.1f}",
+            f"{row['ours_ms'] / row['tar_ms']:.2f}",
+        ]
         for row in result.get("loads", [])
-    ]  # fmt: skip
+    ]
     return table(["component", "MB stored", "entries", "first load, ms", "tar --zstd -x, ms", "load / tar"], rows) if rows else ""
 
 
@@ -133,19 +158,23 @@ def limits(result):
     rounds = result["rounds"]
     lines = [
         f"{result['date']}, {rounds} rounds, {result['minutes']:.0f} minutes; fragment-runc {facts['commit']}",
-        f"{facts['processors']} processors ({facts['processor']}), {facts['memory_bytes'] / 1e9:.0f} GB, Linux {facts['kernel']}; "
-        f"{facts['stolen']:.1%} of the processors' time went to other machines of the same host; load average {facts['load']:.1f} before, of other work",
+        (
+            f"{facts['processors']} processors ({facts['processor']}), {facts['memory_bytes'] / 1e9:.0f} GB, Linux {facts['kernel']}; "
+            f"{facts['stolen']:.1%} of the processors' time went to other machines of the same host; load average before, of other "
+            f"work: {facts['load']:.1f}"
+        ),
         "; ".join(facts["versions"].values()),
         f"{facts['scratch']}: bundles, state and kept plans; {facts['disk']}: bundles of what is kept or cold; {facts['store']}: the library",
     ]
     if facts["layout"] == "hybrid":
         lines.append(
-            "the machine's own layout is hybrid, which crun refuses. Each view is a private mount namespace: pure v2 has `cgroup2` alone on "
-            "/sys/fs/cgroup, whose only controller is hugetlb; pure v1 lacks the `unified` mount"
+            "the machine's own layout is hybrid, which crun refuses. Each view is a private mount namespace: pure v2 has `cgroup2` alone "
+            "on /sys/fs/cgroup, whose only controller is hugetlb; pure v1 lacks the `unified` mount"
         )
     if not facts["sys_resource"]:
         lines.append(
-            "no CAP_SYS_RESOURCE: crun cannot load rules for devices under v2, so no runtime is given any there; under v1 all have those of `runc spec`"
+            "no CAP_SYS_RESOURCE: crun cannot load rules for devices under v2, so no runtime is given any there; under v1 all have "
+            "those of `runc spec`"
         )
     return "".join(f"- {line}\n" for line in lines)
 
