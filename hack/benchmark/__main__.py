@@ -20,6 +20,9 @@ import time
 
 from . import bundles, cases, figures, machine, measure, memory, plot, report
 
+# part of the processors that other work may have before it is warned of
+BUSY = 0.2
+
 
 def arguments():
     parser = argparse.ArgumentParser(prog="hack/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -127,7 +130,7 @@ def loads(options):
 def measured(options):
     if missing := [path for path in [*machine.RUNTIMES.values(), machine.FRAGMENT] if not os.access(path, os.X_OK)]:
         sys.exit(f"hack/bench: not found: {' '.join(missing)}")
-    began, load, (stolen, spent) = time.monotonic(), os.getloadavg()[0], machine.stolen()
+    began, spent = time.monotonic(), machine.Spent()
     views = [view for view in machine.views_here() if not (options.quick and view == "hybrid")]
     if options.view != "all":
         views = [options.view]
@@ -146,12 +149,9 @@ def measured(options):
     if fnmatch.fnmatchcase("loads", options.only):
         tell("first loads")
         result["loads"] = loads(options)
-    now_stolen, now_spent = machine.stolen()
-    result["machine"] |= {
-        "program_bytes": machine.stripped_size(machine.RUNTIMES[machine.OURS]),
-        "load": load,
-        "stolen": (now_stolen - stolen) / (now_spent - spent),
-    }
+    result["machine"] |= {"program_bytes": machine.stripped_size(machine.RUNTIMES[machine.OURS]), **spent.parts()}
+    if result["machine"]["others"] > BUSY:
+        tell(f"other work had {result['machine']['others']:.0%} of the processors: wall times are not to be trusted")
     result["minutes"] = (time.monotonic() - began) / 60
     return result
 

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import platform
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -75,11 +76,25 @@ def first_line(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[0]
 
 
-def stolen():
-    """Seconds that the machine's processors were taken away by its host since it started, and all their seconds."""
-    ticks = [int(word) for word in pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
-    rate = os.sysconf("SC_CLK_TCK")
-    return ticks[7] / rate, sum(ticks[:8]) / rate
+class Spent:
+    """What the machine's processors do from now on."""
+
+    def __init__(self):
+        self.before = self.now()
+
+    @staticmethod
+    def now():
+        """Processor seconds since the machine started: all, idle ones, those its host gave to others, and those of this program and of
+        all it waited for."""
+        ticks = [int(word) / os.sysconf("SC_CLK_TCK") for word in pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return sum(ticks), ticks[3] + ticks[4], ticks[7], sum(one.ru_utime + one.ru_stime for one in used)
+
+    def parts(self):
+        """Parts of all processor time: {"stolen": of other machines of the host, "others": of other work on this machine, threads of the
+        kernel included, which take network namespaces down}."""
+        total, idle, stolen, own = (after - before for after, before in zip(self.now(), self.before, strict=True))
+        return {"stolen": stolen / total, "others": max(0.0, (total - idle - stolen - own) / total)}
 
 
 def may_raise_limits():

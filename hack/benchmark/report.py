@@ -160,11 +160,12 @@ def limits(result):
         f"{result['date']}, {rounds} rounds, {result['minutes']:.0f} minutes; fragment-runc {facts['commit']}",
         (
             f"{facts['processors']} processors ({facts['processor']}), {facts['memory_bytes'] / 1e9:.0f} GB, Linux {facts['kernel']}; "
-            f"{facts['stolen']:.1%} of the processors' time went to other machines of the same host; load average before, of other "
-            f"work: {facts['load']:.1f}"
+            f"of the processors' time other work on this machine had {facts['others']:.0%} (the kernel's threads included) and other "
+            f"machines of its host {facts['stolen']:.1%}"
         ),
         "; ".join(facts["versions"].values()),
-        f"{facts['scratch']}: bundles, state and kept plans; {facts['disk']}: bundles of what is kept or cold; {facts['store']}: the library",
+        f"file systems: {facts['scratch']} for bundles, state and kept plans, {facts['disk']} for bundles that are kept or cold, "
+        f"{facts['store']} for the library",
     ]
     if facts["layout"] == "hybrid":
         lines.append(
