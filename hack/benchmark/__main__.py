@@ -169,7 +169,9 @@ def main():
     text = report.markdown(result)
     print(text)
     if options.json:
-        result["figures"] = [{**dataclasses.asdict(figure), "reached": figure.reached} for figure in figures.all_of(result)]
+        result["figures"] = [
+            {**dataclasses.asdict(figure), "reached": figure.reached, "sure": figure.sure} for figure in figures.all_of(result)
+        ]
         options.json.write_text(json.dumps(result) + "\n")
     if options.markdown:
         report.replace(options.markdown, text)

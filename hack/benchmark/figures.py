@@ -38,10 +38,18 @@ class Figure:
         return self.value >= self.limit if self.least else self.value <= self.limit
 
     @property
+    def sure(self):
+        """Whether the limit is outside of the interval. One sample has none."""
+        if self.limit is None or self.low is None:
+            return True
+        return self.low < self.high and not self.low <= self.limit <= self.high
+
+    @property
     def verdict(self):
         if self.value is None:
             return "not measured"
-        return {None: "beside", True: "reached", False: "NOT REACHED"}[self.reached]
+        verdict = {None: "beside", True: "reached", False: "NOT REACHED"}[self.reached]
+        return verdict if self.sure else f"{verdict}, unsure"
 
     def written(self, number):
         return {"x": f"{number:.2f}", "us": f"{number:.0f} us", "MB": f"{number:.2f} MB"}[self.unit]

@@ -35,6 +35,8 @@ def table(header, rows):
 
 def spread(triple, digits=2):
     value, low, high = triple
+    if low == high:
+        return f"{value:.{digits}f}"
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
@@ -146,7 +148,7 @@ def promised(result):
     for one in figures.all_of(result):
         bound = "" if one.limit is None else ("at least " if one.least else "at most ") + one.written(one.limit)
         got = "" if one.value is None else one.written(one.value)
-        if one.low is not None:
+        if one.low is not None and one.low < one.high:
             got += f" [{one.written(one.low)}, {one.written(one.high)}]"
         rows.append([one.view, one.text, bound, got, one.verdict])
     return table(["view", "figure", "promised", "measured", "verdict"], rows)
@@ -164,8 +166,10 @@ def limits(result):
             f"machines of its host {facts['stolen']:.1%}"
         ),
         "; ".join(facts["versions"].values()),
-        f"file systems: {facts['scratch']} for bundles, state and kept plans, {facts['disk']} for bundles that are kept or cold, "
-        f"{facts['store']} for the library",
+        (
+            f"file systems: {facts['scratch']} for bundles, state and kept plans, {facts['disk']} for bundles that are kept or cold, "
+            f"{facts['store']} for the library"
+        ),
     ]
     if facts["layout"] == "hybrid":
         lines.append(
