@@ -7,15 +7,16 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// The columns of the table.
-pub(crate) const KINDS: [&str; 9] = [
-    "total", "process", "mount", "open", "stat", "read", "write", "close", "other",
+pub(crate) const KINDS: [&str; 10] = [
+    "total", "process", "mount", "open", "stat", "read", "write", "flush", "close", "other",
 ];
 
 /// What kind of call `name` is.
 fn kind(name: &str) -> &'static str {
     match name {
-        "clone" | "clone3" | "fork" | "vfork" | "execve" | "execveat" | "unshare" | "setns"
-        | "wait4" | "waitid" | "pidfd_open" => "process",
+        "clone" | "clone3" | "fork" | "vfork" | "execve" | "execveat" | "unshare" | "setns" => {
+            "process"
+        }
         "mount" | "umount2" | "pivot_root" | "fsopen" | "fsconfig" | "fsmount" | "fspick"
         | "move_mount" | "open_tree" | "mount_setattr" => "mount",
         "open" | "openat" | "openat2" | "creat" | "memfd_create" | "socket" | "socketpair"
@@ -28,8 +29,8 @@ fn kind(name: &str) -> &'static str {
         "write" | "pwrite64" | "writev" | "ftruncate" | "rename" | "renameat" | "renameat2"
         | "link" | "linkat" | "unlink" | "unlinkat" | "mkdir" | "mkdirat" | "rmdir" | "symlink"
         | "symlinkat" | "mknod" | "mknodat" | "chmod" | "fchmod" | "fchmodat" | "chown"
-        | "fchown" | "fchownat" | "lchown" | "utimensat" | "fsync" | "fdatasync" | "sync"
-        | "syncfs" => "write",
+        | "fchown" | "fchownat" | "lchown" | "utimensat" => "write",
+        "fsync" | "fdatasync" | "sync" | "syncfs" | "msync" => "flush",
         "close" | "close_range" => "close",
         _ => "other",
     }
@@ -89,6 +90,6 @@ fn calls_are_counted_by_kind() {
     }
     let kinds = counts.by_kind();
     assert_eq!((kinds["total"], kinds["open"]), (5, 2));
-    assert_eq!((kinds["write"], kinds["other"], kinds["stat"]), (1, 1, 0));
+    assert_eq!((kinds["flush"], kinds["other"], kinds["stat"]), (1, 1, 0));
     assert_eq!(counts.of("fsync"), 1);
 }

@@ -15,10 +15,13 @@
 
 #![allow(clippy::print_stdout, reason = "tests tell why they skip")]
 
+mod allocations;
 mod binary;
 mod calls;
+mod instructions;
 mod scenario;
 mod size;
+mod stepping;
 mod strace;
 mod system_calls;
 mod table;
