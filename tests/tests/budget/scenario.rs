@@ -1,0 +1,65 @@
+//! The commands that have budgets, each in a world that depends on the machine as little as can be.
+
+use fragment_tests::{Call, Scene};
+use serde_json::json;
+
+/// A program that ends at once, of a bundle that lacks nothing.
+pub(crate) fn plain() -> Scene {
+    settled(Scene::new())
+}
+
+/// A program that ends at once and needs several components.
+pub(crate) fn composed() -> Scene {
+    settled(Scene::only("/usr/bin/openssl", &["version"]))
+}
+
+/// A container that lives until it is killed.
+pub(crate) fn living() -> Scene {
+    settled(Scene::sleeper())
+}
+
+fn settled(mut scene: Scene) -> Scene {
+    // runc's default mentions files that kernels have or lack; these all kernels have, in the same proportions
+    let masked = [
+        "/proc/version",
+        "/proc/loadavg",
+        "/proc/driver",
+        "/sys/firmware",
+        "/proc/absent-1",
+        "/proc/absent-2",
+        "/proc/absent-3",
+        "/proc/absent-4",
+    ];
+    let read_only = [
+        "/proc/bus",
+        "/proc/fs",
+        "/proc/irq",
+        "/proc/sys",
+        "/proc/absent-5",
+    ];
+    scene.bundle.edit(|spec| {
+        spec["linux"]["maskedPaths"] = json!(masked);
+        spec["linux"]["readonlyPaths"] = json!(read_only);
+    });
+    // what changed a moment ago is not relied on, and no plan is kept of it
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    scene
+}
+
+/// The same call with plans and metrics kept in the scene.
+pub(crate) fn kept(scene: &Scene, call: Call) -> Call {
+    call.env("FRAGMENT_STATE", scene.file("kept"))
+}
+
+/// `run` once, so that the plan is kept and all that it needs is loaded.
+pub(crate) fn warm(scene: &Scene) {
+    kept(scene, scene.run_call(&[])).output().ok();
+}
+
+/// Forgets the plans that were kept, and nothing else.
+pub(crate) fn forget(scene: &Scene) {
+    let plans = std::fs::read_dir(scene.file("kept/plans")).expect("kept plans");
+    for plan in plans {
+        std::fs::remove_file(plan.expect("an entry").path()).expect("remove a plan");
+    }
+}

@@ -1,0 +1,233 @@
+//! System calls of each command, by kind.
+
+use std::cell::RefCell;
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use fragment_tests::{Call, Scene, child, fragment, runtime};
+
+use crate::calls::{Counts, KINDS};
+use crate::strace::{self, Places};
+use crate::table::{Figures, Table, Tolerance};
+use crate::{binary, scenario};
+
+/// Where a process waits for another, how often it looks depends on who is faster. What is done seldom has no tolerance.
+const TOLERANCE: Tolerance = Tolerance {
+    percent: 10,
+    units: 3,
+};
+
+/// A magic number of statfs(2).
+const CGROUP2: rustix::fs::FsWord = 0x6367_7270;
+
+/// The layout of the machine's control groups, on which the calls that make them depend.
+fn layout() -> String {
+    let is_second =
+        |path: &str| rustix::fs::statfs(path).is_ok_and(|found| found.f_type == CGROUP2);
+    if is_second("/sys/fs/cgroup") {
+        return "v2".to_owned();
+    }
+    let hierarchies = fs::read_to_string("/proc/self/cgroup").expect("/proc/self/cgroup");
+    let kind = if is_second("/sys/fs/cgroup/unified") {
+        "hybrid"
+    } else {
+        "v1"
+    };
+    format!("{kind}-{}", hierarchies.lines().count())
+}
+
+/// Compares what `measure` counts with the budget of `command`.
+fn check(command: &str, measure: impl Fn() -> Counts) {
+    if let Some(reason) = binary::is_no_release() {
+        return println!("skipped: {reason}");
+    }
+    let name = format!("system-calls-{}", layout());
+    let table = Table::of(&name, TOLERANCE);
+    if !table.is_there() {
+        return println!(
+            "skipped: no budgets/{name} for this machine's control groups (hack/budgets)"
+        );
+    }
+    let last = RefCell::new(Counts::default());
+    let figures = || -> Figures {
+        let counts = measure();
+        last.replace(counts.clone());
+        counts.by_kind()
+    };
+    table.check(command, &KINDS, figures, || {
+        format!(
+            "each call: {}\nwhere they are made: hack/system-calls {command}",
+            last.borrow().told()
+        )
+    });
+}
+
+fn places(scene: &Scene) -> Places {
+    Places::of(&[scene.path(), &fragment::store()])
+}
+
+fn under_strace(call: Call, log: &Path) -> Call {
+    call.within(&format!("exec strace -f -q -y -o {} \"$@\"", log.display()))
+}
+
+/// Makes the call, well, and counts what it and the processes it made did.
+fn traced(scene: &Scene, call: Call) -> Counts {
+    let log = scene.file("strace");
+    under_strace(scenario::kept(scene, call), &log)
+        .output()
+        .ok();
+    let text = fs::read_to_string(&log).expect("strace's log");
+    strace::count(text.lines(), strace::first_process(&text), &places(scene))
+}
+
+/// What create, start and delete of a container did.
+struct Life {
+    create: Counts,
+    start: Counts,
+    delete: Counts,
+}
+
+/// One container from create to delete. strace follows its first process from create on: what that does until it waits is create's,
+/// what it does after that start's.
+fn life(scene: &Scene) -> Life {
+    let log = scene.file("strace-create");
+    // that of the container before
+    let _ = fs::remove_file(&log);
+    let read = || fs::read_to_string(&log).unwrap_or_default();
+    let call = under_strace(scenario::kept(scene, scene.create_call(&[])), &log);
+    let mut command = call.command();
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut strace = runtime::spawn(&mut command);
+    child::until("create is done", || is_quiet(&read()));
+    let created = read();
+    let mut start = traced(scene, scene.call(["start", &scene.id]));
+    child::wait_or_kill(&mut strace, child::LIMIT, "strace of a container");
+    scene.stopped();
+    let delete = traced(scene, scene.call(["delete", &scene.id]));
+    let text = read();
+    let (root, places) = (strace::first_process(&text), places(scene));
+    start.extend(&strace::count(text[created.len()..].lines(), root, &places));
+    Life {
+        create: strace::count(created.lines(), root, &places),
+        start,
+        delete,
+    }
+}
+
+/// Whether the command has exited and what it left behind waits for something, for a while.
+fn is_quiet(text: &str) -> bool {
+    if text.is_empty() || !strace::has_exited(text, strace::first_process(text)) {
+        return false;
+    }
+    let waits = |process: &&str| {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        stat.rsplit(')')
+            .next()
+            .is_some_and(|fields| fields.trim_start().starts_with('S'))
+    };
+    let all_wait = || strace::alive(text).iter().all(waits);
+    // a process that is about to go on is stopped by strace at its next call
+    (0..3).all(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        all_wait()
+    })
+}
+
+#[test]
+fn run() {
+    let scene = scenario::plain();
+    scenario::warm(&scene);
+    check("run", || traced(&scene, scene.run_call(&[])));
+}
+
+#[test]
+fn run_without_a_kept_plan() {
+    let scene = scenario::plain();
+    scenario::warm(&scene);
+    check("run-first", || {
+        scenario::forget(&scene);
+        traced(&scene, scene.run_call(&[]))
+    });
+}
+
+#[test]
+fn run_composed() {
+    let scene = scenario::composed();
+    scenario::warm(&scene);
+    check("run-composed", || traced(&scene, scene.run_call(&[])));
+}
+
+#[test]
+fn run_composed_without_a_kept_plan() {
+    let scene = scenario::composed();
+    scenario::warm(&scene);
+    check("run-composed-first", || {
+        scenario::forget(&scene);
+        traced(&scene, scene.run_call(&[]))
+    });
+}
+
+#[test]
+fn create() {
+    let scene = scenario::plain();
+    scenario::warm(&scene);
+    check("create", || life(&scene).create);
+}
+
+#[test]
+fn start() {
+    let scene = scenario::plain();
+    scenario::warm(&scene);
+    check("start", || life(&scene).start);
+}
+
+#[test]
+fn delete() {
+    let scene = scenario::plain();
+    scenario::warm(&scene);
+    check("delete", || life(&scene).delete);
+}
+
+#[test]
+fn create_composed() {
+    let scene = scenario::composed();
+    scenario::warm(&scene);
+    check("create-composed", || life(&scene).create);
+}
+
+#[test]
+fn start_composed() {
+    let scene = scenario::composed();
+    scenario::warm(&scene);
+    check("start-composed", || life(&scene).start);
+}
+
+#[test]
+fn delete_composed() {
+    let scene = scenario::composed();
+    scenario::warm(&scene);
+    check("delete-composed", || life(&scene).delete);
+}
+
+#[test]
+fn state() {
+    let scene = scenario::living();
+    scene.up();
+    check("state", || traced(&scene, scene.call(["state", &scene.id])));
+    scene.delete();
+}
+
+#[test]
+fn exec() {
+    let scene = scenario::living();
+    scene.up();
+    check("exec", || {
+        traced(&scene, scene.exec_call(&[], &["/bin/true"]))
+    });
+    scene.delete();
+}
