@@ -8,72 +8,75 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, ArgAction, Command, CommandFactory as _};
 
 use super::mistake::Answer;
-use super::{ENDING_AT_THE_FIRST_WORD, help};
+use super::{ENDING_AT_THE_FIRST_WORD, Known, Words, help, known};
 
 /// A command line in clap's form.
-#[derive(Debug)]
-pub(crate) struct Line {
+pub(super) struct Line {
     /// The flags before the command; empty where those are the mistake.
-    pub(crate) global: Vec<OsString>,
-    /// The command with its flags and words.
-    pub(crate) rest: Result<Vec<OsString>, Answer>,
+    pub(super) global: Vec<OsString>,
+    /// The command with its flags and words; none where nothing follows the global flags.
+    pub(super) rest: Result<Option<(Known, Vec<OsString>)>, Answer>,
 }
 
-/// Splits a command line, without the program's name.
-pub(crate) fn split(tree: &Command, words: Vec<OsString>) -> Line {
+/// Splits a command line, without the program's name. `global`: the flags before the command.
+pub(super) fn split(global: &Command, words: Vec<OsString>) -> Line {
     let mut words = VecDeque::from(words);
-    match flags(tree, &mut words) {
+    let help = || help::of_all(&Words::command());
+    match flags(global, &mut words) {
         Ok(flags) => Line {
             global: flags,
-            rest: command(tree, words),
+            rest: command(words),
         },
         Err(Stop::Help) => Line {
             global: Vec::new(),
-            rest: Err(Answer::Help(help::of_all(tree))),
+            rest: Err(Answer::Help(help())),
         },
         Err(Stop::Mistake(message)) => Line {
             global: Vec::new(),
-            rest: Err(Answer::mistake(message, help::of_all(tree))),
+            rest: Err(Answer::mistake(message, help())),
         },
     }
 }
 
-fn command(tree: &Command, mut words: VecDeque<OsString>) -> Result<Vec<OsString>, Answer> {
+/// Help about the command of a name.
+fn help_of(name: &str) -> Option<String> {
+    Words::command().find_subcommand(name).map(help::of)
+}
+
+fn command(mut words: VecDeque<OsString>) -> Result<Option<(Known, Vec<OsString>)>, Answer> {
     let Some(name) = words.pop_front() else {
-        return Ok(Vec::new());
+        return Ok(None);
     };
     let name = name.to_string_lossy().into_owned();
     if matches!(name.as_str(), "help" | "h") {
         return Err(match words.front() {
-            None => Answer::Help(help::of_all(tree)),
+            None => Answer::Help(help::of_all(&Words::command())),
             Some(topic) => {
                 let topic = topic.to_string_lossy();
-                tree.find_subcommand(topic.as_ref()).map_or_else(
-                    || Answer::no_topic(&topic),
-                    |found| Answer::Help(help::of(found)),
-                )
+                help_of(&topic).map_or_else(|| Answer::no_topic(&topic), Answer::Help)
             }
         });
     }
-    let Some(found) = tree.find_subcommand(&name) else {
+    let Some(known) = known(&name) else {
         return Err(Answer::no_topic(&name));
     };
+    let found = &known.flags;
     if !ENDING_AT_THE_FIRST_WORD.contains(&name.as_str()) {
         words = reordered(found, words);
     }
+    let help = || help_of(&name).unwrap_or_default();
     let flags = flags(found, &mut words).map_err(|stop| match stop {
-        Stop::Help => Answer::Help(help::of(found)),
-        Stop::Mistake(message) => Answer::mistake(message, help::of(found)),
+        Stop::Help => Answer::Help(help()),
+        Stop::Mistake(message) => Answer::mistake(message, help()),
     })?;
-    check_count(found, words.len()).map_err(|message| Answer::mistake(message, help::of(found)))?;
-    let mut line = vec![OsString::from(name)];
-    line.extend(flags);
+    check_count(found, words.len()).map_err(|message| Answer::mistake(message, help()))?;
+    let mut line = flags;
     line.push("--".into());
     line.extend(words);
-    Ok(line)
+    Ok(Some((known, line)))
 }
 
 /// Why reading flags ended early.

@@ -13,7 +13,7 @@ mod resources;
 
 use std::ffi::OsString;
 
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub(crate) use checkpoint::{CheckpointArguments, CriuArguments, RestoreArguments};
 pub(crate) use exec::ExecArguments;
@@ -26,7 +26,7 @@ pub(crate) use resources::{EventsArguments, UpdateArguments};
 /// Commands whose flags end at the first word that is none: what follows is somebody else's command line.
 const ENDING_AT_THE_FIRST_WORD: [&str; 2] = ["exec", "ps"];
 
-/// Everything there is to say.
+/// Everything there is to say, for help. What a command line says is read with the flags of its one command alone, see [`known`].
 #[derive(Debug, Parser)]
 #[command(
     name = "fragment-runc",
@@ -37,9 +37,9 @@ const ENDING_AT_THE_FIRST_WORD: [&str; 2] = ["exec", "ps"];
 )]
 struct Words {
     #[command(flatten)]
-    global: Global,
+    _global: Global,
     #[command(subcommand)]
-    command: Option<Command>,
+    _command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -98,32 +98,79 @@ pub(crate) struct Arguments {
     pub(crate) request: Result<Command, Answer>,
 }
 
+/// One command: its flags, and what is made of those that are given.
+struct Known {
+    flags: clap::Command,
+    read: Box<dyn Fn(&ArgMatches) -> Result<Command, clap::Error>>,
+}
+
+/// The command of a name. All of them together are a thousand small allocations, which every start would make.
+fn known(name: &str) -> Option<Known> {
+    fn with<A: Args + 'static>(name: &'static str, command: fn(A) -> Command) -> Option<Known> {
+        Some(Known {
+            flags: A::augment_args(bare(name)),
+            read: Box::new(move |matches| A::from_arg_matches(matches).map(command)),
+        })
+    }
+    match name {
+        "checkpoint" => with("checkpoint", Command::Checkpoint),
+        "create" => with("create", Command::Create),
+        "delete" => with("delete", Command::Delete),
+        "events" => with("events", Command::Events),
+        "exec" => with("exec", Command::Exec),
+        "features" => Some(Known {
+            flags: bare("features"),
+            read: Box::new(|_| Ok(Command::Features)),
+        }),
+        "kill" => with("kill", Command::Kill),
+        "list" => with("list", Command::List),
+        "pause" => with("pause", Command::Pause),
+        "ps" => with("ps", Command::Ps),
+        "restore" => with("restore", Command::Restore),
+        "resume" => with("resume", Command::Resume),
+        "run" => with("run", Command::Run),
+        "spec" => with("spec", Command::Spec),
+        "start" => with("start", Command::Start),
+        "state" => with("state", Command::State),
+        "update" => with("update", Command::Update),
+        _ => None,
+    }
+}
+
+/// A command without flags, those of clap's own included.
+fn bare(name: &'static str) -> clap::Command {
+    clap::Command::new(name)
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+}
+
 /// Reads the command line.
 pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Arguments {
-    let tree = Words::command();
-    let line = dialect::split(&tree, words.skip(1).collect());
-    let (global, mistake) = match read(line.global) {
-        Ok(words) => (words.global, None),
+    let flags = Global::augment_args(bare("fragment-runc"));
+    let line = dialect::split(&flags, words.skip(1).collect());
+    let (global, mistake) = match read(flags, line.global, Global::from_arg_matches) {
+        Ok(global) => (global, None),
         Err(answer) => (Global::default(), Some(answer)),
     };
     let request = match (mistake, line.rest) {
         (Some(answer), _) | (None, Err(answer)) => Err(answer),
         (None, Ok(_)) if global.version => Err(Answer::Version),
-        (None, Ok(rest)) => read(rest).and_then(|words| {
-            words
-                .command
-                .ok_or_else(|| Answer::Help(help::of_all(&tree)))
-        }),
+        (None, Ok(None)) => Err(Answer::Help(help::of_all(&Words::command()))),
+        (None, Ok(Some((command, words)))) => read(command.flags, words, command.read),
     };
     Arguments { global, request }
 }
 
 /// Reads words in the one form clap is given.
-fn read(words: Vec<OsString>) -> Result<Words, Answer> {
+fn read<T>(
+    flags: clap::Command,
+    words: Vec<OsString>,
+    made: impl Fn(&ArgMatches) -> Result<T, clap::Error>,
+) -> Result<T, Answer> {
     let name = std::iter::once(OsString::from("fragment-runc"));
-    Words::command()
+    flags
         .try_get_matches_from(name.chain(words))
-        .and_then(|matches| Words::from_arg_matches(&matches))
+        .and_then(|matches| made(&matches))
         .map_err(|error| mistake::of_clap(&error))
 }
 
@@ -139,6 +186,19 @@ mod tests {
     #[test]
     fn the_flags_of_every_command_are_consistent() {
         Words::command().debug_assert();
+        let tree = Words::command();
+        for listed in tree.get_subcommands() {
+            let name = listed.get_name();
+            let alone = known(name).expect(name).flags;
+            alone.clone().debug_assert();
+            let ids = |command: &clap::Command| -> Vec<String> {
+                command
+                    .get_arguments()
+                    .map(|it| it.get_id().to_string())
+                    .collect()
+            };
+            assert_eq!(ids(listed), ids(&alone), "{name}");
+        }
     }
 
     #[test]
