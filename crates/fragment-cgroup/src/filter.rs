@@ -317,7 +317,7 @@ mod tests {
         let rules = r#"[{"allow":ALLOW,"access":"rwm"},
             {"allow":EXCEPT,"type":"c","major":4095,"minor":1048575,"access":"rwm"},
             {"allow":EXCEPT,"type":"b","major":8,"access":"w"},
-            {"allow":EXCEPT,"type":"c","minor":3,"access":"rw"},
+            {"allow":EXCEPT,"type":"c","minor":77,"access":"rw"},
             {"allow":EXCEPT,"type":"b","major":7,"minor":2,"access":"rwm"}]"#;
         for by_default in [false, true] {
             let rules = rules.replace("ALLOW", &by_default.to_string());

@@ -118,6 +118,8 @@ fn freeze_unified(directory: &Path) -> Result<(), CgroupError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

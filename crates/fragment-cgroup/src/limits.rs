@@ -182,6 +182,8 @@ pub fn in_user_namespace() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use std::process::Command;
 
     use super::*;

@@ -416,7 +416,6 @@ impl Composition {
         let (Some(basis), Some(scratch)) = (&self.basis, &self.residue.scratch) else {
             return Ok(prepared);
         };
-        self.check_trees()?;
         cleanup(&self.residue)?;
         let trees = self.layers.iter().map(|(_, tree)| tree.as_path());
         let added = Mapped::new(trees, site, &mut prepared.warnings);
@@ -478,7 +477,11 @@ impl Composition {
         Ok(overlay)
     }
 
-    fn check_trees(&self) -> Result<(), ComposeError> {
+    /// Whether the layers are what a layer has to be. They never change: once is enough for a choice of layers.
+    ///
+    /// # Errors
+    /// When one is missing, or has something else than directories where a container's own file systems are mounted.
+    pub fn check_trees(&self) -> Result<(), ComposeError> {
         for (component, tree) in &self.layers {
             let unusable = |source| ComposeError::Tree {
                 component: component.clone(),

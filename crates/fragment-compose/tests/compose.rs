@@ -68,7 +68,7 @@ fn deciding_changes_nothing_and_preparing_is_undone_unless_committed() {
 }
 
 #[test]
-fn a_preparation_that_fails_leaves_nothing() {
+fn what_cannot_be_prepared_leaves_nothing() {
     let mut site = Site::new();
     site.readonly = true;
     site.mount_targets = vec!["/data".to_owned()];
@@ -76,9 +76,7 @@ fn a_preparation_that_fails_leaves_nothing() {
     site.layer("gone", &[]);
     let composition = site.compose().unwrap();
     fs::remove_dir_all(site.path("trees").join(Digest::of(b"gone").hex())).unwrap();
-    let error = composition
-        .prepare(&on(KernelVersion::new(6, 8)))
-        .unwrap_err();
+    let error = composition.check_trees().unwrap_err();
     assert!(matches!(&error, ComposeError::Tree { component, .. } if component.as_str() == "gone"));
     assert_eq!(site.traces(), ["bundle/rootfs"]);
 
@@ -169,11 +167,7 @@ fn special_directories_and_usr_must_be_directories() {
     }
     let mut site = Site::new();
     site.layer("broken", &[("proc", "a file")]);
-    let error = site
-        .compose()
-        .unwrap()
-        .prepare(&on(KernelVersion::new(6, 8)))
-        .unwrap_err();
+    let error = site.compose().unwrap().check_trees().unwrap_err();
     assert!(
         matches!(
             error,

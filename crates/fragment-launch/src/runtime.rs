@@ -221,7 +221,7 @@ impl Runtime {
     }
 
     /// Creates a container: everything is set up, the program waits for [`Runtime::start`]. `extra` is kept for the caller and
-    /// given back by [`Runtime::record`] and [`Runtime::delete`].
+    /// given back by [`Runtime::extra`] and [`Runtime::delete`].
     ///
     /// # Errors
     /// Everything that can be wrong with a bundle; nothing of the container is left then.
@@ -230,7 +230,7 @@ impl Runtime {
         bundle: &Bundle,
         options: &CreateOptions,
         composition: Option<&Composition>,
-        extra: serde_json::Value,
+        extra: &[u8],
     ) -> Result<(), LaunchError> {
         check_terminal(
             terminal(&bundle.spec),
@@ -253,7 +253,7 @@ impl Runtime {
         bundle: &Bundle,
         options: &CreateOptions,
         composition: Option<&Composition>,
-        extra: serde_json::Value,
+        extra: &[u8],
     ) -> Result<i32, LaunchError> {
         let terminal = terminal(&bundle.spec);
         check_terminal(terminal, options.detach, options.console_socket.as_deref())?;
@@ -307,7 +307,7 @@ impl Runtime {
         bundle: &Bundle,
         options: &CreateOptions,
         composition: Option<&Composition>,
-        extra: serde_json::Value,
+        extra: &[u8],
     ) -> Result<Creation, LaunchError> {
         let _span = tracing::debug_span!("prepare").entered();
         check_preserved(options.preserve_fds)?;
@@ -325,9 +325,9 @@ impl Runtime {
         let moved = composition.is_some_and(|composition| composition.route == Route::Inside);
         let derived = Derived::new(bundle, &place.mount_point(), moved)?;
         let cgroup = (cgroup, resources);
-        let mut creation = Creation::reserve(place, bundle, options, derived, cgroup, extra)?;
+        let mut creation = Creation::reserve(place, bundle, options, derived, cgroup)?;
         let seccomp = linux.and_then(|linux| linux.seccomp().clone());
-        creation.prepare(composition, seccomp)?;
+        creation.prepare(composition, seccomp, extra)?;
         Ok(creation)
     }
 }

@@ -250,12 +250,16 @@ impl Store {
         }
     }
 
-    /// Notes and counts the use of everything that a lease named, which ends now.
-    pub(crate) fn note_uses(&self, components: &[LeasedComponent]) {
+    /// Notes and counts uses of components, which ended at these moments, in milliseconds since 1970, the last one last.
+    pub(crate) fn note_uses(&self, components: &[LeasedComponent], ends: &[u64]) {
+        let last = ends.last().map_or_else(|| self.now(), |end| moment(*end));
         for component in components {
-            let counted = self.change(&component.diff_id, |file, now| {
-                let uses = Uses::read(file).unwrap_or_default();
-                uses.with_one_more(now).write(file)
+            let counted = self.change(&component.diff_id, last, |file, _| {
+                let before = Uses::read(file).unwrap_or_default();
+                let all = ends
+                    .iter()
+                    .fold(before, |uses, end| uses.with_one_more(*end));
+                all.write(file)
             });
             if counted.is_err() {
                 // what cannot be noted at all is the first to go, which costs a load
@@ -266,7 +270,7 @@ impl Store {
 
     /// Notes that the tree was loaded now, and how long that took.
     pub(crate) fn note_load(&self, diff_id: &Digest, time: Duration) -> Result<(), StoreError> {
-        self.change(diff_id, |file, _| {
+        self.change(diff_id, self.now(), |file, _| {
             let all = LoadTimes::with_one_more(LoadTimes::read(file), time);
             OF_LOADS.write(file, [all.count, all.last_micros, all.total_micros])
         })
@@ -276,16 +280,17 @@ impl Store {
     /// Makes a last use of the future, which a clock that was wrong has noted, one of now: its time begins anew, or it would never
     /// end.
     pub(crate) fn mend_time(&self, diff_id: &Digest) -> Result<(), StoreError> {
-        self.change(diff_id, |file, now| match Uses::read(file) {
+        self.change(diff_id, self.now(), |file, now| match Uses::read(file) {
             Some(uses) if uses.at > now => Uses { at: now, ..uses }.write(file),
             _ => Ok(()),
         })
     }
 
-    /// Changes the records of a tree, which counts as used now, in milliseconds since 1970.
+    /// Changes the records of a tree, which counts as used at `now`; `change` is told that in milliseconds since 1970.
     fn change(
         &self,
         diff_id: &Digest,
+        now: SystemTime,
         change: impl FnOnce(&OwnedFd, u64) -> rustix::io::Result<()>,
     ) -> Result<(), StoreError> {
         let path = self.path(USES).join(diff_id.hex());
@@ -297,7 +302,6 @@ impl Store {
             opened => opened,
         };
         let file = file.map_err(StoreError::open(&path))?;
-        let now = self.now();
         change(&file, millis(now))
             .and_then(|()| rustix::fs::futimens(file.as_fd(), &times::modified(times::of(now))))
             .map_err(StoreError::write(&path))
@@ -326,6 +330,11 @@ fn open(path: &Path, access: OFlags) -> rustix::io::Result<OwnedFd> {
     // a fifo must not block us
     let flags = OFlags::NOATIME | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     rustix::fs::open(path, access | flags, Mode::empty())
+}
+
+/// So many milliseconds after the begin of 1970.
+fn moment(millis: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(millis)
 }
 
 /// Milliseconds since 1970.

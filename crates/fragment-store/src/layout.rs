@@ -37,6 +37,8 @@ pub(crate) const LEASES: &str = "leases";
 pub(crate) const TMP: &str = "tmp";
 pub(crate) const LOCK: &str = "lock";
 pub(crate) const LEASE_LOCK: &str = "leases/.lock";
+/// Leases that have ended, until their uses are counted.
+pub(crate) const ENDED: &str = "ended";
 
 /// Directories with their modes, parents first.
 pub(crate) const DIRECTORIES: [(&str, u32); 7] = [

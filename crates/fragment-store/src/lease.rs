@@ -4,6 +4,7 @@
 //! the shared lease lock and a removal moves trees away under the exclusive one: either the removal sees the lease, or the tree is
 //! gone when its holder asks for it ([`Store::ready`]), and is loaded again.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,13 +17,16 @@ use fragment_types::{ComponentName, ComponentSummary, Digest};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
-use crate::layout::{self, LEASES};
+use crate::history::millis;
+use crate::layout::{self, ENDED, LEASES};
 use crate::store::{Store, document};
 
 /// Longest lease read.
 const MAX_LEASE: u64 = 4 << 20;
 /// Start of the names of leases that are being written.
 const UNFINISHED: &str = ".new-";
+/// One end of so many leases counts those that have ended before.
+const GATHERED: u64 = 8;
 
 /// Who holds a lease: enough to find out whether it still exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +50,7 @@ pub struct HolderProcess {
 }
 
 /// A component that a lease keeps.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LeasedComponent {
     /// Name.
     pub name: ComponentName,
@@ -125,8 +129,7 @@ impl Store {
     /// Writes a lease under another name first: where file systems know no files without a name. Killed in between, it leaves
     /// that name to [`Store::remove_unfinished_leases`].
     fn write_by_rename(&self, path: &Path, content: &[u8]) -> Result<(), StoreError> {
-        static COUNTER: AtomicU64 = AtomicU64::new(0);
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let number = counted();
         let unfinished = self
             .path(LEASES)
             .join(format!("{UNFINISHED}{}-{number}", std::process::id()));
@@ -156,6 +159,14 @@ impl Store {
     /// When the file cannot be removed.
     pub fn release(&self, key: &str) -> Result<bool, StoreError> {
         let path = self.lease_path(key);
+        let now = millis(self.now());
+        if fs::rename(&path, self.ended_path(now)).is_ok() {
+            if now % GATHERED == 0 {
+                // history that is lost or late changes no decision
+                let _ = self.count_ended();
+            }
+            return Ok(true);
+        }
         let lease = read_lease(&path).ok().flatten();
         match path.symlink_metadata() {
             Err(error)
@@ -169,12 +180,52 @@ impl Store {
             }
             _ => {
                 let removed = remove_if_there(&path)?;
+                // the directory is new, or the leases are on another file system
+                let _ = layout::make_directory(&self.path(ENDED), 0o700);
                 if let Some(lease) = lease.filter(|_| removed) {
-                    self.note_uses(&lease.components);
+                    self.note_uses(&lease.components, &[now]);
                 }
                 Ok(removed)
             }
         }
+    }
+
+    /// Where a lease goes that ends `now`: one call, whatever it names. Who wants to know how often components were used counts
+    /// first, and one end of [`GATHERED`] does.
+    fn ended_path(&self, now: u64) -> PathBuf {
+        let name = format!("{now}-{}-{}", std::process::id(), counted());
+        self.path(ENDED).join(name)
+    }
+
+    /// Counts the uses of leases that have ended.
+    ///
+    /// # Errors
+    /// When their directory cannot be read or a file in it not removed.
+    pub(crate) fn count_ended(&self) -> Result<(), StoreError> {
+        let directory = self.path(ENDED);
+        let entries = match fs::read_dir(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(StoreError::read(&directory))?,
+        };
+        let mut ends: BTreeMap<LeasedComponent, Vec<u64>> = BTreeMap::new();
+        for entry in entries {
+            let path = entry.map_err(StoreError::read(&directory))?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let end: Option<u64> = name.and_then(|name| name.split_once('-')?.0.parse().ok());
+            let lease = read_lease(&path).ok().flatten();
+            // who removes it counts it
+            if !remove_if_there(&path)? {
+                continue;
+            }
+            for component in lease.into_iter().flat_map(|lease| lease.components) {
+                ends.entry(component).or_default().extend(end);
+            }
+        }
+        for (component, mut ends) in ends {
+            ends.sort_unstable();
+            self.note_uses(&[component], &ends);
+        }
+        Ok(())
     }
 
     /// All leases, by key.
@@ -208,7 +259,7 @@ impl Store {
             // meanwhile released, or taken again by a new container of the same key
             if path.exists() && read_lease(&path)?.as_ref() == Some(&lease) {
                 remove_if_there(&path)?;
-                self.note_uses(&lease.components);
+                self.note_uses(&lease.components, &[millis(self.now())]);
                 swept.push(lease);
             }
         }
@@ -252,6 +303,12 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Another number each time, in this process.
+fn counted() -> u64 {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    COUNTER.fetch_add(1, Ordering::Relaxed)
 }
 
 /// The lease in a file; `None` when it was released meanwhile, or is a damaged one from before the machine started.

@@ -167,6 +167,7 @@ impl Store {
     /// # Errors
     /// When catalogue or leases cannot be read.
     pub fn usages(&self, limits: &Limits) -> Result<Vec<Usage>, StoreError> {
+        self.count_ended()?;
         let mut users: BTreeMap<Digest, usize> = BTreeMap::new();
         for lease in self.leases()? {
             let trees: BTreeSet<_> = lease.components.iter().map(|one| one.diff_id).collect();

@@ -279,7 +279,7 @@ fn set_nanoseconds(root: BorrowedFd<'_>, nanoseconds: i64) -> io::Result<()> {
 fn boot_mark() -> Option<i64> {
     static MARK: OnceLock<Option<i64>> = OnceLock::new();
     *MARK.get_or_init(|| {
-        let id = fs::read("/proc/sys/kernel/random/boot_id").ok()?;
+        let id = fragment_sys::file::read("/proc/sys/kernel/random/boot_id").ok()?;
         let digest = Sha256::digest(id.trim_ascii());
         let number = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
         Some(i64::from(number % 999_999_999) + 1)

@@ -13,6 +13,7 @@ use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use fragment_analysis::Task;
@@ -63,10 +64,12 @@ pub(crate) struct PlanCache {
     directory: OwnedFd,
     path: PathBuf,
     limits: CacheLimits,
+    /// The last entry that was written.
+    written: Mutex<Option<Key>>,
 }
 
 /// What an entry is found by.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Key(String);
 
 impl Key {
@@ -117,6 +120,7 @@ impl PlanCache {
             directory,
             path,
             limits,
+            written: Mutex::default(),
         })
     }
 
@@ -189,6 +193,19 @@ impl PlanCache {
         let directory = self.directory.as_fd();
         if written.is_err() || sys::renameat(directory, &new, directory, key.file()).is_err() {
             let _ = sys::unlinkat(directory, &new, AtFlags::empty());
+        } else {
+            *self.last_written() = Some(key.clone());
+        }
+    }
+
+    fn last_written(&self) -> MutexGuard<'_, Option<Key>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what this process has just kept: it does not work out.
+    pub(crate) fn take_back(&self) {
+        if let Some(key) = self.last_written().take() {
+            let _ = sys::unlinkat(&self.directory, key.file(), AtFlags::empty());
         }
     }
 

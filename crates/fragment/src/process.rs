@@ -3,6 +3,7 @@
 use std::fs;
 
 use fragment_store::HolderProcess;
+use fragment_sys::file;
 
 /// This process.
 pub(crate) fn this() -> Option<HolderProcess> {
@@ -43,7 +44,7 @@ struct Status {
 
 /// Fields 3 and 22 of proc_pid_stat(5), counted from behind the name, which may hold anything.
 fn status(pid: u32) -> Option<Status> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = file::read_text(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace();
     Some(Status {

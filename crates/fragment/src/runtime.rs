@@ -68,7 +68,13 @@ pub struct Composed {
     /// The plan it was started with; it never changes under it.
     pub plan: Plan,
     /// The store its layers lie in.
-    pub store: std::path::PathBuf,
+    pub store: PathBuf,
+}
+
+/// What the end of a container needs of that.
+#[derive(Deserialize)]
+struct Place {
+    store: PathBuf,
 }
 
 /// The OCI operations, with composition. Those that do not differ from a runtime without composition are
@@ -98,7 +104,7 @@ impl Runtime {
     /// [`RuntimeError`]; nothing of the container is left then.
     pub fn create(&self, bundle: &Bundle, options: &CreateOptions) -> Result<(), RuntimeError> {
         let request = Request::of_bundle(&self.settings, bundle, options.id.as_str());
-        let launch = |bundle: &Bundle, composition: Option<&Composition>, extra| {
+        let launch = |bundle: &Bundle, composition: Option<&Composition>, extra: &[u8]| {
             self.launch.create(bundle, options, composition, extra)
         };
         // the observer outlives this process: nobody waits for it
@@ -133,7 +139,7 @@ impl Runtime {
         wishes: Wishes,
         request: Option<Request>,
     ) -> Result<(i32, Option<Observer>), RuntimeError> {
-        let launch = |bundle: &Bundle, composition: Option<&Composition>, extra| {
+        let launch = |bundle: &Bundle, composition: Option<&Composition>, extra: &[u8]| {
             self.launch.run(bundle, options, composition, extra)
         };
         let ended = self.composed(bundle, options, wishes, request, launch)?;
@@ -149,9 +155,8 @@ impl Runtime {
     /// As [`fragment_launch::Runtime::delete`].
     pub fn delete(&self, id: &ContainerId, force: bool) -> Result<(), RuntimeError> {
         let extra = self.launch.delete(id, force)?;
-        if let Some(store) =
-            composed_of(id, extra)?.and_then(|composed| Store::open(composed.store).ok())
-        {
+        let place = left_with::<Place>(id, &extra)?;
+        if let Some(store) = place.and_then(|place| Store::open(place.store).ok()) {
             store.release(&self.lease_key(id))?;
         } else if force {
             // a create that was killed between its lease and its record
@@ -165,7 +170,7 @@ impl Runtime {
     /// # Errors
     /// When there is no such container or its record cannot be read.
     pub fn composition(&self, id: &ContainerId) -> Result<Option<Composed>, RuntimeError> {
-        composed_of(id, Some(self.launch.record(id)?))
+        left_with(id, &self.launch.extra(id)?)
     }
 
     /// Plans, leases what the plan names, and hands both to `launch`; without the container there is no lease.
@@ -175,7 +180,7 @@ impl Runtime {
         options: &CreateOptions,
         wishes: Wishes,
         request: Option<Request>,
-        launch: impl FnOnce(&Bundle, Option<&Composition>, serde_json::Value) -> Result<T, LaunchError>,
+        launch: impl FnOnce(&Bundle, Option<&Composition>, &[u8]) -> Result<T, LaunchError>,
     ) -> Result<(T, Option<Observer>), RuntimeError> {
         let (id, started) = (&options.id, Instant::now());
         // a name that is taken is told before anything about the bundle: its lease must not be replaced
@@ -210,7 +215,7 @@ impl Runtime {
         };
         let bundle = observed.as_ref().unwrap_or(bundle);
         let Some(store) = library.store().filter(|_| plan.is_composed()) else {
-            return Ok((launch(bundle, None, serde_json::Value::Null)?, observer));
+            return Ok((launch(bundle, None, &[])?, observer));
         };
         let key = self.lease_key(id);
         let holder = Holder {
@@ -228,6 +233,10 @@ impl Runtime {
         let placed = ready.map_err(RuntimeError::from).and_then(|loads| {
             let names = components.iter().map(|component| &component.name);
             life::loaded(store, &self.settings.life, &metrics, names, &loads);
+            if !is_kept {
+                let checked = composition.check_trees().map_err(PlanError::from);
+                checked.inspect_err(|_| cache.iter().for_each(PlanCache::take_back))?;
+            }
             generated
                 .map(|generated| place(store, &generated))
                 .transpose()
@@ -244,13 +253,13 @@ impl Runtime {
             plan,
             store: store.root().to_owned(),
         };
-        let extra = serde_json::to_value(&composed).map_err(|source| RuntimeError::Record {
+        let extra = serde_json::to_vec(&composed).map_err(|source| RuntimeError::Record {
             id: id.to_string(),
             source,
         })?;
         metrics.add(Counter::Composed, 1);
         metrics.composed(started.elapsed());
-        let launched = launch(bundle, Some(&composition), extra).map_err(|error| {
+        let launched = launch(bundle, Some(&composition), &extra).map_err(|error| {
             // another create of the same name owns the lease then
             if !matches!(error, LaunchError::Exists { .. })
                 && let Err(second) = store.release(&key)
@@ -309,21 +318,19 @@ impl Runtime {
     }
 }
 
-fn composed_of(
+/// What was left with a composed container; `None` for one that nothing was overlaid in.
+fn left_with<T: serde::de::DeserializeOwned>(
     id: &ContainerId,
-    extra: Option<serde_json::Value>,
-) -> Result<Option<Composed>, RuntimeError> {
-    match extra {
-        None | Some(serde_json::Value::Null) => Ok(None),
-        Some(extra) => {
-            serde_json::from_value(extra)
-                .map(Some)
-                .map_err(|source| RuntimeError::Record {
-                    id: id.to_string(),
-                    source,
-                })
-        }
+    extra: &[u8],
+) -> Result<Option<T>, RuntimeError> {
+    if extra.is_empty() {
+        return Ok(None);
     }
+    let read = serde_json::from_slice(extra).map(Some);
+    read.map_err(|source| RuntimeError::Record {
+        id: id.to_string(),
+        source,
+    })
 }
 
 /// Where the generated layer lies, made if no container before had the same.

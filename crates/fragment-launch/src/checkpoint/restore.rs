@@ -61,7 +61,7 @@ impl Runtime {
             true => None,
             false => Some(Foreground::prepare(!options.no_subreaper)?),
         };
-        let mut creation = self.prepare(bundle, options, None, serde_json::Value::Null)?;
+        let mut creation = self.prepare(bundle, options, None, &[])?;
         let console = ConsoleSocket::connect(options.console_socket.as_deref())?;
         let number = creation.directory().join("criu.pid");
         let record = creation.begin_processes().clone();

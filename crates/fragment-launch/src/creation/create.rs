@@ -60,7 +60,6 @@ impl Creation {
         options: &CreateOptions,
         derived: Derived,
         cgroup: (Cgroup, Resources),
-        extra: serde_json::Value,
     ) -> Result<Self, LaunchError> {
         let lock = place.reserve()?;
         let mut derived = derived;
@@ -68,7 +67,7 @@ impl Creation {
             derived.without_pivot();
         }
         Ok(Self {
-            record: new_record(bundle, options, &derived, cgroup, extra),
+            record: new_record(bundle, options, &derived, cgroup),
             place,
             lock: Some(lock),
             derived,
@@ -93,11 +92,13 @@ impl Creation {
         &mut self,
         composition: Option<&Composition>,
         seccomp: Option<LinuxSeccomp>,
+        extra: &[u8],
     ) -> Result<(), LaunchError> {
         self.record.cgroup.check_unused()?;
         if let Some(composition) = composition {
             self.record.residue = composition.residue.clone();
         }
+        self.place.save_extra(extra)?;
         self.place.save(&self.record)?;
         self.make_cgroup().map_err(LaunchError::ApplyCgroup)?;
         let user = self.derived.joined_user_namespace()?;
@@ -377,7 +378,6 @@ fn new_record(
     options: &CreateOptions,
     derived: &Derived,
     (cgroup, resources): (Cgroup, Resources),
-    extra: serde_json::Value,
 ) -> Record {
     Record {
         id: options.id.to_string(),
@@ -394,6 +394,6 @@ fn new_record(
         poststart: derived.poststart.clone(),
         poststop: derived.poststop.clone(),
         residue: Residue::default(),
-        extra,
+        extra: serde_json::Value::Null,
     }
 }

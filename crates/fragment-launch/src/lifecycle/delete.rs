@@ -16,24 +16,20 @@ use crate::runtime::Runtime;
 pub(crate) const DEATH: Duration = Duration::from_secs(10);
 
 impl Runtime {
-    /// Removes a container and everything it has on the host; gives back what its creator left in the record.
+    /// Removes a container and everything it has on the host; gives back what its creator left with it.
     ///
     /// With `force` a running container is killed first, one whose creation was cut short is cleaned up, and an unknown name
     /// is no error: engines call it to make sure.
     ///
     /// # Errors
     /// Without `force` when the container runs or does not exist; when its processes do not end.
-    pub fn delete(
-        &self,
-        id: &ContainerId,
-        force: bool,
-    ) -> Result<Option<serde_json::Value>, LaunchError> {
+    pub fn delete(&self, id: &ContainerId, force: bool) -> Result<Vec<u8>, LaunchError> {
         let _span = tracing::debug_span!("delete").entered();
         let place = self.place(id);
         if !place.exists() {
             place.sweep();
             return if force {
-                Ok(None)
+                Ok(Vec::new())
             } else {
                 Err(LaunchError::Missing { id: id.to_string() })
             };
@@ -42,7 +38,7 @@ impl Runtime {
             Err(LaunchError::Missing { .. }) if force => {
                 // left by libcontainer alone, or just deleted by somebody else
                 place.remove()?;
-                return Ok(None);
+                return Ok(Vec::new());
             }
             other => other?,
         };
@@ -54,7 +50,7 @@ impl Runtime {
         };
         let Some(record) = record else {
             place.remove()?;
-            return Ok(None);
+            return Ok(Vec::new());
         };
         match settled_status(&record) {
             status @ (Status::Running | Status::Paused) if !force => {
@@ -76,8 +72,9 @@ impl Runtime {
         }
         fragment_compose::uncover(&record.residue)?;
         fragment_compose::cleanup(&record.residue)?;
+        let extra = place.load_extra(&record)?;
         place.remove()?;
-        Ok(Some(record.extra))
+        Ok(extra)
     }
 }
 

@@ -26,6 +26,7 @@ use crate::records::process::Identity;
 
 const OURS: &str = ".fragment";
 const RECORD: &str = "record.json";
+const EXTRA: &str = "extra.json";
 const LIFE_LOCK: &str = "lock";
 const INTRODUCTIONS: &str = "processes";
 /// How often a directory is made again that others remove when it is empty.
@@ -66,7 +67,8 @@ pub(crate) struct Record {
     pub(crate) poststop: Vec<Hook>,
     /// What the overlay has on the host.
     pub(crate) residue: Residue,
-    /// Opaque: the caller's.
+    /// Opaque: the caller's. Records of earlier releases hold it; it has a file of its own, which nobody has to read for the rest.
+    #[serde(default, skip_serializing)]
     pub(crate) extra: serde_json::Value,
 }
 
@@ -225,6 +227,26 @@ impl Place {
     /// A FIFO that the first process has open for writing until its program runs, by closing at exec.
     pub(crate) fn waiting(&self) -> PathBuf {
         self.ours().join("waiting")
+    }
+
+    /// Keeps what the caller wants to find again; nothing for nothing.
+    pub(crate) fn save_extra(&self, extra: &[u8]) -> Result<(), LaunchError> {
+        match extra {
+            [] => Ok(()),
+            extra => write(&self.ours().join(EXTRA), extra, 0o600),
+        }
+    }
+
+    /// What the caller kept; nothing where that was nothing.
+    pub(crate) fn load_extra(&self, record: &Record) -> Result<Vec<u8>, LaunchError> {
+        let path = self.ours().join(EXTRA);
+        match file::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match &record.extra {
+                serde_json::Value::Null => Ok(Vec::new()),
+                extra => Ok(extra.to_string().into_bytes()),
+            },
+            read => read.map_err(LaunchError::io("read", path)),
+        }
     }
 
     /// Where the processes of a create say who they are, when their cgroup does not.

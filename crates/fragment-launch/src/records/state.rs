@@ -100,12 +100,13 @@ impl Runtime {
         Ok(state_of(record, status))
     }
 
-    /// What the creator of a container left in its record.
+    /// What the creator of a container left with it; nothing where it left nothing.
     ///
     /// # Errors
     /// When there is no container of that name.
-    pub fn record(&self, id: &ContainerId) -> Result<serde_json::Value, LaunchError> {
-        Ok(self.place(id).load_complete()?.extra)
+    pub fn extra(&self, id: &ContainerId) -> Result<Vec<u8>, LaunchError> {
+        let place = self.place(id);
+        place.load_extra(&place.load_complete()?)
     }
 }
 
