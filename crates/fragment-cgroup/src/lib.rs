@@ -28,7 +28,7 @@ mod v1;
 mod v2;
 
 pub use devices::Rule;
-pub use entrance::Entrances;
+pub use entrance::{Entrances, Entrant};
 pub use error::{CgroupError, Errno};
 pub use group::{Cgroup, Wish};
 pub use layout::{Kind, Layout};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fragment_sys::file;
 
+use crate::entrance::Entrant;
 use crate::error::CgroupError;
 use crate::group::{Cgroup, Directory, Wish, inside, make, make_cpuset};
 use crate::layout::{Hierarchy, Kind, Layout};
@@ -136,6 +137,6 @@ impl Cgroup {
             // the join tells
             made.is_ok() || !directory.is_unified()
         });
-        self.entrances()?.enter()
+        self.entrances()?.enter(Entrant::This)
     }
 }

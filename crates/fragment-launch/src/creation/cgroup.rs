@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use fragment_cgroup::{Cgroup, CgroupError, Entrances, Layout, Scoped, Wish};
+use fragment_cgroup::{Cgroup, CgroupError, Entrances, Entrant, Layout, Scoped, Wish};
 use libcgroups::common::EntranceSet;
 use libcontainer::oci_spec::runtime::{
     LinuxIdMapping, LinuxNamespaceType, LinuxResources, Mount, Spec,
@@ -51,10 +51,11 @@ pub(crate) fn resources(spec: &Spec) -> Option<&LinuxResources> {
 /// are instead.
 pub(crate) fn open(
     entrances: Entrances,
+    entrant: Entrant,
     joined: Namespaces,
     introduction: Option<Introduction>,
 ) -> EntranceSet {
-    set_entrance(move || entrances.enter(), introduction, joined)
+    set_entrance(move || entrances.enter(entrant), introduction, joined)
 }
 
 /// Has the next process libcontainer clones make its own scope of systemd's.
@@ -93,6 +94,18 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = inner.source();
     }
     text
+}
+
+/// Whether the process that enters may be another afterwards: the runtime writes what concerns namespaces of users and of time to
+/// the /proc entries of the one that it made.
+pub(crate) fn entrant(spec: &Spec) -> Entrant {
+    let linux = spec.linux().as_ref();
+    let mut namespaces = linux.iter().flat_map(|linux| linux.namespaces()).flatten();
+    let told = |kind| matches!(kind, LinuxNamespaceType::User | LinuxNamespaceType::Time);
+    match namespaces.any(|namespace| told(namespace.typ())) {
+        true => Entrant::This,
+        false => Entrant::Any,
+    }
 }
 
 /// The host's number of the container's root user when the cgroup is to be its own: with a user and a cgroup namespace and a

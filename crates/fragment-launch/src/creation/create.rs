@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use fragment_cgroup::{Cgroup, CgroupError, Resources, in_user_namespace};
 use fragment_compose::{Composition, KernelVersion, Prepared, Residue, Route, Site};
 use fragment_sys::lock::FileLock;
+use fragment_sys::process;
 use libcgroups::common::EntranceSet;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::container::{Container, ContainerStatus};
@@ -190,6 +191,7 @@ impl Creation {
             &libcontainer::container::State::file_path(&self.place.libcontainer()),
             &state,
         )?;
+        process::reap_others(pid);
         self.know(pid)?;
         let limited = self.record.cgroup.set_after(&self.record.resources);
         limited.map_err(LaunchError::ApplyCgroup)?;
@@ -291,7 +293,12 @@ impl Creation {
             let scope = cgroup.scoped(resources, annotations, self.cgroup_owner)?;
             cgroup::open_scope(scope, self.joined.namespaces())
         } else {
-            cgroup::open(cgroup.entrances()?, self.joined.namespaces(), introduction)
+            cgroup::open(
+                cgroup.entrances()?,
+                cgroup::entrant(&self.derived.spec),
+                self.joined.namespaces(),
+                introduction,
+            )
         })
     }
 
