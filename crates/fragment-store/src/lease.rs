@@ -161,7 +161,7 @@ impl Store {
         let path = self.lease_path(key);
         let now = millis(self.now());
         if fs::rename(&path, self.ended_path(now)).is_ok() {
-            if now % GATHERED == 0 {
+            if now.is_multiple_of(GATHERED) {
                 // history that is lost or late changes no decision
                 let _ = self.count_ended();
             }

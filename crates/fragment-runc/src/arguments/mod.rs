@@ -98,10 +98,13 @@ pub(crate) struct Arguments {
     pub(crate) request: Result<Command, Answer>,
 }
 
+/// Makes a command of the flags that are given.
+type Read = dyn Fn(&ArgMatches) -> Result<Command, clap::Error>;
+
 /// One command: its flags, and what is made of those that are given.
 struct Known {
     flags: clap::Command,
-    read: Box<dyn Fn(&ArgMatches) -> Result<Command, clap::Error>>,
+    read: Box<Read>,
 }
 
 /// The command of a name. All of them together are a thousand small allocations, which every start would make.
