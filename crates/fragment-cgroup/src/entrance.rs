@@ -7,6 +7,7 @@
 //! tree), but a process can be made in a cgroup there, which takes no lock either: where nobody has to know the number of the one
 //! that enters, it goes on as a new one. Elsewhere it pays once. The runtime itself never enters.
 
+use std::fmt;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
@@ -31,12 +32,22 @@ struct Door {
 }
 
 /// Who enters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entrant {
+#[derive(Clone, Copy)]
+pub enum Entrant<'a> {
     /// This very process.
     This,
-    /// This process or a new one that goes on in its place ([`fragment_sys::fork::move_into`]).
-    Any,
+    /// This process or a new one that goes on in its place, while this one does what is named
+    /// ([`fragment_sys::fork::move_into`]).
+    Any(&'a dyn Fn()),
+}
+
+impl fmt::Debug for Entrant<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::This => "This",
+            Self::Any(_) => "Any",
+        })
+    }
 }
 
 impl Entrances {
@@ -44,11 +55,12 @@ impl Entrances {
     ///
     /// # Errors
     /// [`CgroupError::Join`].
-    pub fn enter(&self, entrant: Entrant) -> Result<(), CgroupError> {
+    pub fn enter(&self, entrant: Entrant<'_>) -> Result<(), CgroupError> {
         let mut doors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for door in std::mem::take(&mut *doors) {
-            let made = door.directory.as_ref().filter(|_| entrant == Entrant::Any);
-            if made.is_some_and(|directory| fork::move_into(directory.as_fd()).is_ok()) {
+            if let (Some(directory), Entrant::Any(errand)) = (&door.directory, entrant)
+                && fork::move_into(directory.as_fd(), errand).is_ok()
+            {
                 continue;
             }
             let mut file = &door.file;

@@ -40,15 +40,22 @@ impl Cgroup {
         }
     }
 
-    /// Before the first process is in: everything that does not keep it from being set up.
+    /// Before the first process is in: everything that does not keep it from being set up, but for [`Cgroup::set_devices`].
     ///
     /// # Errors
     /// The first setting that cannot be made.
     pub fn set_before(&self, resources: &Resources) -> Result<(), CgroupError> {
         let writes = self.plan(resources)?;
         let (_, before): (Vec<_>, Vec<_>) = writes.into_iter().partition(Write::is_late);
-        self.write_all(&before)?;
-        self.set_devices(&resources.devices)
+        self.write_all(&before)
+    }
+
+    /// Which devices its processes may use.
+    ///
+    /// # Errors
+    /// Rules that contradict each other; when the kernel refuses them.
+    pub fn set_devices(&self, resources: &Resources) -> Result<(), CgroupError> {
+        self.apply_rules(&resources.devices)
     }
 
     /// When the first process waits for its program: the rest.
@@ -96,7 +103,7 @@ impl Cgroup {
         })
     }
 
-    fn set_devices(&self, rules: &[Rule]) -> Result<(), CgroupError> {
+    fn apply_rules(&self, rules: &[Rule]) -> Result<(), CgroupError> {
         let allowed = Allowed::by(rules)?;
         if in_user_namespace() {
             // neither version lets its root do that

@@ -118,6 +118,7 @@ impl Scoped {
             None => cgroup.join_the_rest()?,
         }
         cgroup.set_before(&self.resources)?;
+        cgroup.set_devices(&self.resources)?;
         match self.owner {
             Some(owner) => cgroup.delegate(owner),
             None => Ok(()),

@@ -1,13 +1,19 @@
 //! How a container's cgroup meets libcontainer: its limits are ours, its processes enter by themselves.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 
-use fragment_cgroup::{Cgroup, CgroupError, Entrances, Entrant, Layout, Scoped, Wish};
+use fragment_cgroup::{
+    Cgroup, CgroupError, Entrances, Entrant, Kind, Layout, Resources, Scoped, Wish,
+};
 use libcgroups::common::EntranceSet;
 use libcontainer::oci_spec::runtime::{
     LinuxIdMapping, LinuxNamespaceType, LinuxResources, Mount, Spec,
 };
+
+use rustix::event::{EventfdFlags, eventfd};
 
 use crate::creation::capture::EXECUTOR;
 use crate::creation::diagnosis::words;
@@ -45,17 +51,86 @@ pub(crate) fn resources(spec: &Spec) -> Option<&LinuxResources> {
     spec.linux().as_ref()?.resources().as_ref()
 }
 
+/// How the process that libcontainer clones enters.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// It is moved.
+    Itself,
+    /// Another goes on in its place, and it does this instead.
+    Replaced(Option<Arc<Errand>>),
+}
+
+impl Way {
+    /// Whether another may go on: the runtime writes what concerns namespaces of users and of time to the /proc entries of the process
+    /// that it made.
+    pub(crate) fn may_be_replaced(spec: &Spec) -> bool {
+        let linux = spec.linux().as_ref();
+        let mut namespaces = linux.iter().flat_map(|linux| linux.namespaces()).flatten();
+        let told = |kind| matches!(kind, LinuxNamespaceType::User | LinuxNamespaceType::Time);
+        !namespaces.any(|namespace| told(namespace.typ()))
+    }
+}
+
+/// The device rules of cgroup v2, set while the container is being made: the kernel takes its time to verify a program.
+#[derive(Debug)]
+pub(crate) struct Errand {
+    cgroup: Cgroup,
+    resources: Resources,
+    /// Counts how often it was done, in whatever process.
+    done: OwnedFd,
+}
+
+impl Errand {
+    /// None where rules have to be there earlier: hooks may change them for a device of their own, and only v2 has a program.
+    pub(crate) fn of(cgroup: &Cgroup, resources: &Resources, spec: &Spec) -> Option<Arc<Self>> {
+        let is_late = cgroup.kind() == Kind::Unified
+            && cgroup.unit().is_none()
+            && spec.hooks().is_none()
+            && Way::may_be_replaced(spec);
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let done = is_late.then(|| eventfd(0, flags).ok()).flatten()?;
+        Some(Arc::new(Self {
+            cgroup: cgroup.clone(),
+            resources: resources.clone(),
+            done,
+        }))
+    }
+
+    fn run(&self) {
+        // who asks for the end does it again and is told why it fails
+        if self.cgroup.set_devices(&self.resources).is_ok() {
+            let _ = rustix::io::write(&self.done, &1_u64.to_ne_bytes());
+        }
+    }
+
+    /// Does it, if nobody has.
+    pub(crate) fn finish(&self) -> Result<(), CgroupError> {
+        match rustix::io::read(&self.done, &mut [0; 8]) {
+            Ok(_) => Ok(()),
+            Err(_) => self.cgroup.set_devices(&self.resources),
+        }
+    }
+}
+
 /// Has the processes libcontainer clones from now on enter the cgroup: after they were cloned, before they leave user and
 /// cgroup namespace. On the way they join what can be joined only there. Dropped, what is returned closes the cgroup's files: a
 /// cgroup that is removed while somebody holds one of its files stays in the kernel's caches. Without a cgroup they say who they
 /// are instead.
 pub(crate) fn open(
     entrances: Entrances,
-    entrant: Entrant,
+    way: Way,
     joined: Namespaces,
     introduction: Option<Introduction>,
 ) -> EntranceSet {
-    set_entrance(move || entrances.enter(entrant), introduction, joined)
+    let enter = move || match &way {
+        Way::Itself => entrances.enter(Entrant::This),
+        Way::Replaced(errand) => entrances.enter(Entrant::Any(&|| {
+            if let Some(errand) = errand {
+                errand.run();
+            }
+        })),
+    };
+    set_entrance(enter, introduction, joined)
 }
 
 /// Has the next process libcontainer clones make its own scope of systemd's.
@@ -94,18 +169,6 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = inner.source();
     }
     text
-}
-
-/// Whether the process that enters may be another afterwards: the runtime writes what concerns namespaces of users and of time to
-/// the /proc entries of the one that it made.
-pub(crate) fn entrant(spec: &Spec) -> Entrant {
-    let linux = spec.linux().as_ref();
-    let mut namespaces = linux.iter().flat_map(|linux| linux.namespaces()).flatten();
-    let told = |kind| matches!(kind, LinuxNamespaceType::User | LinuxNamespaceType::Time);
-    match namespaces.any(|namespace| told(namespace.typ())) {
-        true => Entrant::This,
-        false => Entrant::Any,
-    }
 }
 
 /// The host's number of the container's root user when the cgroup is to be its own: with a user and a cgroup namespace and a

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fragment_cgroup::{Cgroup, CgroupError, Resources, in_user_namespace};
 use fragment_compose::{Composition, KernelVersion, Prepared, Residue, Route, Site};
@@ -16,7 +17,7 @@ use libcontainer::syscall::syscall::SyscallType;
 use rustix::mount::MountPropagationFlags;
 
 use crate::creation::capture;
-use crate::creation::cgroup;
+use crate::creation::cgroup::{self, Errand, Way};
 use crate::creation::cgroup_mounts;
 use crate::creation::hook;
 use crate::creation::joined::Joined;
@@ -50,6 +51,8 @@ pub(crate) struct Creation {
     /// Open until libcontainer has joined it.
     user_namespace: Option<File>,
     joined: Joined,
+    /// The part of the cgroup's limits that is set while libcontainer works.
+    errand: Option<Arc<Errand>>,
     reached_hooks: bool,
 }
 
@@ -79,6 +82,7 @@ impl Creation {
             prepared: None,
             user_namespace: None,
             joined: Joined::default(),
+            errand: None,
             reached_hooks: false,
         })
     }
@@ -144,6 +148,10 @@ impl Creation {
         }
         cgroup.create(resources)?;
         cgroup.set_before(resources)?;
+        self.errand = Errand::of(cgroup, resources, &self.derived.spec);
+        if self.errand.is_none() {
+            cgroup.set_devices(resources)?;
+        }
         match self.cgroup_owner {
             Some(owner) => cgroup.delegate(owner),
             None => Ok(()),
@@ -192,6 +200,9 @@ impl Creation {
             &state,
         )?;
         process::reap_others(pid);
+        if let Some(errand) = self.errand.take() {
+            errand.finish().map_err(LaunchError::ApplyCgroup)?;
+        }
         self.know(pid)?;
         let limited = self.record.cgroup.set_after(&self.record.resources);
         limited.map_err(LaunchError::ApplyCgroup)?;
@@ -283,6 +294,10 @@ impl Creation {
         &mut self,
         introduction: Option<Introduction>,
     ) -> Result<EntranceSet, CgroupError> {
+        let way = match Way::may_be_replaced(&self.derived.spec) {
+            true => Way::Replaced(self.errand.clone()),
+            false => Way::Itself,
+        };
         let Record {
             cgroup,
             resources,
@@ -295,7 +310,7 @@ impl Creation {
         } else {
             cgroup::open(
                 cgroup.entrances()?,
-                cgroup::entrant(&self.derived.spec),
+                way,
                 self.joined.namespaces(),
                 introduction,
             )
