@@ -7,6 +7,7 @@
 //! | `trees/HEX` | 0700 | unpacked layers, by `diff_id`; 0700 above them because trees keep the modes of set-id files |
 //! | `loads/` | 0700 | layers that are being unpacked, and the locks of who does it |
 //! | `uses/HEX` | 0700 | when and how often the tree of that name was used, and how long its loads took (`history.rs`) |
+//! | `ended/…` | 0700 | leases that have ended, until their uses are counted (`lease.rs`) |
 //! | `quarantine/HEX` | 0700 | blobs that are not what their name says |
 //! | `generated/HEX` | 0700 | layers that compositions made from trees, by the digest of what they are made from |
 //! | `catalogue` | 0644 | searched by everybody who plans |
