@@ -36,9 +36,9 @@ struct Door {
 pub enum Entrant<'a> {
     /// This very process.
     This,
-    /// This process or a new one that goes on in its place, while this one does what is named
+    /// This process or a new one that goes on in its place, while this one, told the number of that, does what is named
     /// ([`fragment_sys::fork::move_into`]).
-    Any(&'a dyn Fn()),
+    Any(&'a dyn Fn(i32)),
 }
 
 impl fmt::Debug for Entrant<'_> {

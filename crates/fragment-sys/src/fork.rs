@@ -94,15 +94,15 @@ pub fn fork(parent: Parent, work: impl FnOnce() -> i32) -> io::Result<Forked> {
     }
 }
 
-/// Goes on as a new process, which is made in the cgroup v2 whose directory is open, and has this one's parent; this one does its
-/// `errand` meanwhile and ends with code 0. To make a process in a cgroup takes no lock against all forks on the machine, as to move one there does.
+/// Goes on as a new process, which is made in the cgroup v2 whose directory is open, and has this one's parent; this one is told its
+/// number, does its `errand` meanwhile and ends with code 0. To make a process in a cgroup takes no lock against all forks on the machine, as to move one there does.
 ///
 /// To be called by a process that [`fork`] or something like it made, with one thread, and about which nobody knows more than that
 /// it was made.
 ///
 /// # Errors
 /// As clone3(2): CLONE_INTO_CGROUP is Linux 5.7. This process goes on itself then.
-pub fn move_into(cgroup: BorrowedFd<'_>, errand: &dyn Fn()) -> io::Result<()> {
+pub fn move_into(cgroup: BorrowedFd<'_>, errand: &dyn Fn(i32)) -> io::Result<()> {
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000; // linux/sched.h
     let arguments = Arguments {
         flags: u64::from(libc::CLONE_PARENT.cast_unsigned()) | CLONE_INTO_CGROUP,
@@ -112,8 +112,8 @@ pub fn move_into(cgroup: BorrowedFd<'_>, errand: &dyn Fn()) -> io::Result<()> {
     // SAFETY: the kernel writes nothing
     match unsafe { arguments.clone() }? {
         0 => Ok(()),
-        _ => {
-            let _ = catch_unwind(AssertUnwindSafe(errand));
+        pid => {
+            let _ = catch_unwind(AssertUnwindSafe(|| errand(pid)));
             exit_now(0)
         }
     }

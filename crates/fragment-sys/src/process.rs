@@ -2,11 +2,8 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
-
-use rustix::process::{Pid, WaitOptions, waitpid};
 
 /// Replaces the program of this process (execve(2)); returns only on failure.
 pub fn execve(program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
@@ -197,27 +194,6 @@ pub fn raise_loopback() -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
-}
-
-/// Reaps children of this process that have ended, up to the first that is `kept`.
-pub fn reap_others(kept: i32) {
-    let look = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    loop {
-        let mut about = MaybeUninit::<libc::siginfo_t>::zeroed();
-        // SAFETY: the kernel fills the structure in; where nobody has ended it leaves it as it is (waitid(2)), and zeros are one
-        let ended = unsafe {
-            let failed = libc::waitid(libc::P_ALL, 0, about.as_mut_ptr(), look) != 0;
-            if failed {
-                0
-            } else {
-                about.assume_init().si_pid()
-            }
-        };
-        let pid = Pid::from_raw(ended).filter(|_| ended != kept);
-        if pid.is_none() || waitpid(pid, WaitOptions::NOHANG).is_err() {
-            return;
-        }
-    }
 }
 
 #[cfg(test)]

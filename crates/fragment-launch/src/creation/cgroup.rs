@@ -14,6 +14,7 @@ use libcontainer::oci_spec::runtime::{
 };
 
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::process::{Pid, WaitOptions, waitpid};
 
 use crate::creation::capture::EXECUTOR;
 use crate::creation::diagnosis::words;
@@ -51,63 +52,65 @@ pub(crate) fn resources(spec: &Spec) -> Option<&LinuxResources> {
     spec.linux().as_ref()?.resources().as_ref()
 }
 
-/// How the process that libcontainer clones enters.
-#[derive(Debug)]
-pub(crate) enum Way {
-    /// It is moved.
-    Itself,
-    /// Another goes on in its place, and it does this instead.
-    Replaced(Option<Arc<Errand>>),
-}
-
-impl Way {
-    /// Whether another may go on: the runtime writes what concerns namespaces of users and of time to the /proc entries of the process
-    /// that it made.
-    pub(crate) fn may_be_replaced(spec: &Spec) -> bool {
-        let linux = spec.linux().as_ref();
-        let mut namespaces = linux.iter().flat_map(|linux| linux.namespaces()).flatten();
-        let told = |kind| matches!(kind, LinuxNamespaceType::User | LinuxNamespaceType::Time);
-        !namespaces.any(|namespace| told(namespace.typ()))
-    }
-}
-
-/// The device rules of cgroup v2, set while the container is being made: the kernel takes its time to verify a program.
+/// What the process that libcontainer clones does when another goes on in its place, in the cgroup.
 #[derive(Debug)]
 pub(crate) struct Errand {
-    cgroup: Cgroup,
-    resources: Resources,
-    /// Counts how often it was done, in whatever process.
-    done: OwnedFd,
+    /// The device rules of cgroup v2: the kernel takes its time to verify a program. None where they have to be there earlier.
+    devices: Option<Box<(Cgroup, Resources)>>,
+    /// The number of the one that goes on, doubled, and one more if the rules are set.
+    told: OwnedFd,
 }
 
 impl Errand {
-    /// None where rules have to be there earlier: hooks may change them for a device of their own, and only v2 has a program.
+    /// None where no other may go on: the runtime writes what concerns namespaces of users and of time to the /proc entries of the
+    /// process that it made.
     pub(crate) fn of(cgroup: &Cgroup, resources: &Resources, spec: &Spec) -> Option<Arc<Self>> {
-        let is_late = cgroup.kind() == Kind::Unified
-            && cgroup.unit().is_none()
-            && spec.hooks().is_none()
-            && Way::may_be_replaced(spec);
+        let linux = spec.linux().as_ref();
+        let mut namespaces = linux.iter().flat_map(|linux| linux.namespaces()).flatten();
+        let told = |kind| matches!(kind, LinuxNamespaceType::User | LinuxNamespaceType::Time);
+        if cgroup.unit().is_some() || namespaces.any(|namespace| told(namespace.typ())) {
+            return None;
+        }
+        // hooks may change the rules for a device of their own, and only v2 has a program
+        let late = cgroup.kind() == Kind::Unified && spec.hooks().is_none();
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        let done = is_late.then(|| eventfd(0, flags).ok()).flatten()?;
         Some(Arc::new(Self {
-            cgroup: cgroup.clone(),
-            resources: resources.clone(),
-            done,
+            devices: late.then(|| Box::new((cgroup.clone(), resources.clone()))),
+            told: eventfd(0, flags).ok()?,
         }))
     }
 
-    fn run(&self) {
-        // who asks for the end does it again and is told why it fails
-        if self.cgroup.set_devices(&self.resources).is_ok() {
-            let _ = rustix::io::write(&self.done, &1_u64.to_ne_bytes());
-        }
+    /// Whether it sets the device rules.
+    pub(crate) fn sets_devices(&self) -> bool {
+        self.devices.is_some()
     }
 
-    /// Does it, if nobody has.
+    fn set_devices(&self) -> Result<(), CgroupError> {
+        let devices = self.devices.as_deref();
+        devices.map_or(Ok(()), |(cgroup, resources)| cgroup.set_devices(resources))
+    }
+
+    fn run(&self, successor: i32) {
+        // who finishes does what failed again, and is told why
+        let done = u64::from(self.set_devices().is_ok());
+        let successor = u64::try_from(successor).unwrap_or_default();
+        let _ = rustix::io::write(&self.told, &(successor * 2 + done).to_ne_bytes());
+    }
+
+    /// Reaps the one that went on, which has become the container's first process's maker and ended, and does what was not done.
     pub(crate) fn finish(&self) -> Result<(), CgroupError> {
-        match rustix::io::read(&self.done, &mut [0; 8]) {
-            Ok(_) => Ok(()),
-            Err(_) => self.cgroup.set_devices(&self.resources),
+        let mut told = [0; 8];
+        // nobody went on: the clone was moved
+        let told = match rustix::io::read(&self.told, &mut told) {
+            Ok(_) => u64::from_ne_bytes(told),
+            Err(_) => return self.set_devices(),
+        };
+        if let Some(successor) = i32::try_from(told / 2).ok().and_then(Pid::from_raw) {
+            let _ = waitpid(Some(successor), WaitOptions::NOHANG);
+        }
+        match told % 2 {
+            1 => Ok(()),
+            _ => self.set_devices(),
         }
     }
 }
@@ -118,17 +121,13 @@ impl Errand {
 /// are instead.
 pub(crate) fn open(
     entrances: Entrances,
-    way: Way,
+    errand: Option<Arc<Errand>>,
     joined: Namespaces,
     introduction: Option<Introduction>,
 ) -> EntranceSet {
-    let enter = move || match &way {
-        Way::Itself => entrances.enter(Entrant::This),
-        Way::Replaced(errand) => entrances.enter(Entrant::Any(&|| {
-            if let Some(errand) = errand {
-                errand.run();
-            }
-        })),
+    let enter = move || match &errand {
+        Some(errand) => entrances.enter(Entrant::Any(&|successor| errand.run(successor))),
+        None => entrances.enter(Entrant::This),
     };
     set_entrance(enter, introduction, joined)
 }

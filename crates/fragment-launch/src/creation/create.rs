@@ -8,7 +8,6 @@ use std::sync::Arc;
 use fragment_cgroup::{Cgroup, CgroupError, Resources, in_user_namespace};
 use fragment_compose::{Composition, KernelVersion, Prepared, Residue, Route, Site};
 use fragment_sys::lock::FileLock;
-use fragment_sys::process;
 use libcgroups::common::EntranceSet;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::container::{Container, ContainerStatus};
@@ -17,7 +16,7 @@ use libcontainer::syscall::syscall::SyscallType;
 use rustix::mount::MountPropagationFlags;
 
 use crate::creation::capture;
-use crate::creation::cgroup::{self, Errand, Way};
+use crate::creation::cgroup::{self, Errand};
 use crate::creation::cgroup_mounts;
 use crate::creation::hook;
 use crate::creation::joined::Joined;
@@ -51,7 +50,7 @@ pub(crate) struct Creation {
     /// Open until libcontainer has joined it.
     user_namespace: Option<File>,
     joined: Joined,
-    /// The part of the cgroup's limits that is set while libcontainer works.
+    /// What libcontainer's clone does when another goes on in its place.
     errand: Option<Arc<Errand>>,
     reached_hooks: bool,
 }
@@ -149,7 +148,8 @@ impl Creation {
         cgroup.create(resources)?;
         cgroup.set_before(resources)?;
         self.errand = Errand::of(cgroup, resources, &self.derived.spec);
-        if self.errand.is_none() {
+        let later = self.errand.as_ref().is_some_and(|it| it.sets_devices());
+        if !later {
             cgroup.set_devices(resources)?;
         }
         match self.cgroup_owner {
@@ -199,7 +199,6 @@ impl Creation {
             &libcontainer::container::State::file_path(&self.place.libcontainer()),
             &state,
         )?;
-        process::reap_others(pid);
         if let Some(errand) = self.errand.take() {
             errand.finish().map_err(LaunchError::ApplyCgroup)?;
         }
@@ -294,10 +293,7 @@ impl Creation {
         &mut self,
         introduction: Option<Introduction>,
     ) -> Result<EntranceSet, CgroupError> {
-        let way = match Way::may_be_replaced(&self.derived.spec) {
-            true => Way::Replaced(self.errand.clone()),
-            false => Way::Itself,
-        };
+        let errand = self.errand.clone();
         let Record {
             cgroup,
             resources,
@@ -310,7 +306,7 @@ impl Creation {
         } else {
             cgroup::open(
                 cgroup.entrances()?,
-                way,
+                errand,
                 self.joined.namespaces(),
                 introduction,
             )
