@@ -1,4 +1,4 @@
-//! Links the static program with an entry point of its own (`fragment_sys::entry`).
+//! Links the static program with an entry point of its own (`fragment_sys::entry`), and with what a start executes side by side.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -8,5 +8,12 @@ fn main() {
     // a dynamic program is begun by the dynamic loader, which has set everything up by then
     if is("CARGO_CFG_TARGET_FEATURE", "crt-static") && is("CARGO_CFG_TARGET_ARCH", "x86_64") {
         println!("cargo:rustc-link-arg-bins=-Wl,--entry=fragment_entry");
+    }
+    // a list of symbols for a linker that can be told their order (lld); hack/build knows whether it is one
+    println!("cargo:rerun-if-env-changed=FRAGMENT_FUNCTION_ORDER");
+    if let Ok(list) = std::env::var("FRAGMENT_FUNCTION_ORDER") {
+        println!("cargo:rerun-if-changed={list}");
+        println!("cargo:rustc-link-arg-bins=-Wl,--symbol-ordering-file={list}");
+        println!("cargo:rustc-link-arg-bins=-Wl,--no-warn-symbol-ordering");
     }
 }
