@@ -3,14 +3,11 @@
 //! [`crate::program::protect`] runs the program a second time. What the first one does until then is for nothing: the C library
 //! asks for the processor's features and caches (dozens of cpuid instructions, each a trap in a virtual machine), relocates and
 //! sets memory up, Rust's runtime looks for its stack and makes another for signals, and each page of all that is a fault: half a
-//! millisecond. A program that is linked with [`ENTRY`] as its entry point (`ld --entry`) is protected before any of it, in seven
+//! millisecond. A program that is linked with `fragment_entry` as its entry point (`ld --entry`; x86-64) is protected before any of it, in seven
 //! system calls. Whatever does not work out here is left to `protect`, which does the same later and knows what else there is.
 //!
 //! Nothing that the C library sets up is there: no thread-local storage, no relocated addresses of memcpy(3) and its kind, no
 //! allocator. So there is no formatting, no slice and no array here, and bytes are read one at a time.
-
-/// The symbol to link with as the program's entry point, where there is one (x86-64).
-pub const ENTRY: &str = "fragment_entry";
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64 {

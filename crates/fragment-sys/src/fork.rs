@@ -95,7 +95,8 @@ pub fn fork(parent: Parent, work: impl FnOnce() -> i32) -> io::Result<Forked> {
 }
 
 /// Goes on as a new process, which is made in the cgroup v2 whose directory is open, and has this one's parent; this one is told its
-/// number, does its `errand` meanwhile and ends with code 0. To make a process in a cgroup takes no lock against all forks on the machine, as to move one there does.
+/// number, does its `errand` meanwhile and ends with code 0. To make a process in a cgroup takes no lock against all forks on the
+/// machine, as to move one there does.
 ///
 /// To be called by a process that [`fork`] or something like it made, with one thread, and about which nobody knows more than that
 /// it was made.

@@ -62,9 +62,8 @@ pub fn is_protected() -> io::Result<bool> {
     if flags.contains(StatVfsMountFlags::RDONLY) {
         return Ok(true);
     }
-    let own = rustix::fs::open(OWN, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     // a file on a disk has none
-    Ok(rustix::fs::fcntl_get_seals(&own).is_ok_and(|seals| seals.contains(SealFlags::WRITE)))
+    Ok(rustix::fs::fcntl_get_seals(own()?).is_ok_and(|seals| seals.contains(SealFlags::WRITE)))
 }
 
 /// A clone of the mount the program lies on, cut down to the program's file and made read-only. It is attached nowhere,
@@ -79,12 +78,16 @@ fn read_only_view() -> io::Result<OwnedFd> {
     Ok(tree)
 }
 
+/// This program's file.
+fn own() -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open(OWN, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
 fn sealed_copy() -> io::Result<OwnedFd> {
     let copy =
         rustix::fs::memfd_create("fragment", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut copy = File::from(copy);
-    let own = rustix::fs::open(OWN, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    io::copy(&mut File::from(own), &mut copy)?;
+    io::copy(&mut File::from(own()?), &mut copy)?;
     rustix::fs::fcntl_add_seals(
         &copy,
         SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,

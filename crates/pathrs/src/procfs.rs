@@ -63,19 +63,14 @@ impl ProcfsHandle {
         flags: impl Into<OpenFlags>,
     ) -> Result<File, Error> {
         let path = path.as_ref();
-        let opened = match base {
-            ProcfsBase::ProcRoot => self.open_plain(path, flags.into().0),
-            ProcfsBase::ProcSelf => self
-                .own_directory()
-                .and_then(|own| self.open_plain(&own.join(path), flags.into().0)),
+        let (shown, below) = match base {
+            ProcfsBase::ProcRoot => (PathBuf::from(PROC), Ok(PathBuf::new())),
+            ProcfsBase::ProcSelf => (Path::new(PROC).join(SELF), self.own_directory()),
         };
-        let directory = match base {
-            ProcfsBase::ProcRoot => Path::new(PROC).to_owned(),
-            ProcfsBase::ProcSelf => Path::new(PROC).join(SELF),
-        };
-        opened
+        below
+            .and_then(|below| self.open_plain(&below.join(path), flags.into().0))
             .map(File::from)
-            .map_err(|errno| Error::new("open", directory.join(path), errno))
+            .map_err(|errno| Error::new("open", shown.join(path), errno))
     }
 
     /// The name of this process's directory. Not getpid(2): this procfs can be another PID namespace's.

@@ -1,6 +1,5 @@
 //! Directories and files of a rootfs, found and made without leaving it.
 
-use std::ffi::OsStr;
 use std::fs::{File, Permissions};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
@@ -131,11 +130,6 @@ impl Root {
     }
 
     fn look(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let path = if path == OsStr::new("/") {
-            Path::new(".")
-        } else {
-            path
-        };
         crate::open(self.0.as_fd(), path, flags, Mode::empty(), INSIDE)
     }
 }

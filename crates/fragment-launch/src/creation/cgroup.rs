@@ -12,7 +12,6 @@ use libcgroups::common::EntranceSet;
 use libcontainer::oci_spec::runtime::{
     LinuxIdMapping, LinuxNamespaceType, LinuxResources, Mount, Spec,
 };
-
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{Pid, WaitOptions, waitpid};
 

@@ -131,8 +131,8 @@ impl AsFd for Handle {
 /// State letter and start time of a process.
 fn stat(pid: i32) -> io::Result<(u8, u64)> {
     let file = File::open(format!("/proc/{pid}/stat"))?;
-    // a page, as the kernel writes it (proc_pid_stat(5))
-    let mut text = [0; 1024];
+    // one line of 52 numbers and a name of 64 bytes at most (proc_pid_stat(5)): never more
+    let mut text = [0; 2048];
     let length = (&file).read(&mut text)?;
     parse_stat(text.get(..length).unwrap_or_default())
         .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
