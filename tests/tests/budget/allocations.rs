@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use fragment_tests::{Call, fragment};
+use fragment_tests::{Call, Scene, fragment};
 
 use crate::stepping::Arguments;
 use crate::table::{Figures, Table, Tolerance};
@@ -63,50 +63,33 @@ fn check(command: &str, measure: impl Fn() -> Call) {
     Table::of("allocations", TOLERANCE).check(command, &["calls", "bytes"], count, String::new);
 }
 
+fn measured(command: &str, _: &Scene, call: &dyn Fn() -> Call) {
+    check(command, call);
+}
+
 #[test]
 fn run() {
-    let scene = scenario::plain();
-    scenario::warm(&scene);
-    check("run", || scenario::kept(&scene, scene.run_call(&[])));
+    scenario::run(measured);
 }
 
 #[test]
 fn run_composed() {
-    let scene = scenario::composed();
-    scenario::warm(&scene);
-    check("run-composed", || {
-        scenario::kept(&scene, scene.run_call(&[]))
-    });
+    scenario::run_composed(measured);
 }
 
 #[test]
 fn run_composed_without_a_kept_plan() {
-    let scene = scenario::composed();
-    scenario::warm(&scene);
-    check("run-composed-first", || {
-        scenario::forget(&scene);
-        scenario::kept(&scene, scene.run_call(&[]))
-    });
+    scenario::run_composed_first(measured);
 }
 
 #[test]
 fn exec() {
-    let scene = scenario::living();
-    scene.up();
-    check("exec", || {
-        scenario::kept(&scene, scene.exec_call(&[], &["/bin/true"]))
-    });
-    scene.delete();
+    scenario::exec(measured);
 }
 
 #[test]
 fn state() {
-    let scene = scenario::living();
-    scene.up();
-    check("state", || {
-        scenario::kept(&scene, scene.call(["state", &scene.id]))
-    });
-    scene.delete();
+    scenario::state(measured);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Each takes the processor some 20 µs here, so that a command takes a minute; `hack/test` runs them apart from the others.
 
-use fragment_tests::Call;
+use fragment_tests::{Call, Scene};
 
 use crate::table::{Table, Tolerance};
 use crate::{binary, scenario, stepping};
@@ -30,23 +30,18 @@ fn check(command: &str, measure: impl Fn() -> Call) {
     table.check(command, &["instructions"], count, String::new);
 }
 
+fn measured(command: &str, _: &Scene, call: &dyn Fn() -> Call) {
+    check(command, call);
+}
+
 #[test]
 #[ignore = "a minute: single steps"]
 fn run_composed() {
-    let scene = scenario::composed();
-    scenario::warm(&scene);
-    check("run-composed", || {
-        scenario::kept(&scene, scene.run_call(&[]))
-    });
+    scenario::run_composed(measured);
 }
 
 #[test]
 #[ignore = "half a minute: single steps"]
 fn state() {
-    let scene = scenario::living();
-    scene.up();
-    check("state", || {
-        scenario::kept(&scene, scene.call(["state", &scene.id]))
-    });
-    scene.delete();
+    scenario::state(measured);
 }

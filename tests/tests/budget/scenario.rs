@@ -14,7 +14,7 @@ pub(crate) fn composed() -> Scene {
 }
 
 /// A container that lives until it is killed.
-pub(crate) fn living() -> Scene {
+fn living() -> Scene {
     settled(Scene::sleeper())
 }
 
@@ -46,6 +46,60 @@ fn settled(mut scene: Scene) -> Scene {
     scene
 }
 
+/// `run` of what lacks nothing, with a plan that was kept. `measured` is given the command's name in the tables, its world, and what
+/// gives the call, each time anew.
+pub(crate) fn run(measured: impl FnOnce(&str, &Scene, &dyn Fn() -> Call)) {
+    running("run", &plain(), |_| {}, measured);
+}
+
+/// The same without a kept plan.
+pub(crate) fn run_first(measured: impl FnOnce(&str, &Scene, &dyn Fn() -> Call)) {
+    running("run-first", &plain(), forget, measured);
+}
+
+/// `run` of what needs components, with a plan that was kept.
+pub(crate) fn run_composed(measured: impl FnOnce(&str, &Scene, &dyn Fn() -> Call)) {
+    running("run-composed", &composed(), |_| {}, measured);
+}
+
+/// The same without a kept plan.
+pub(crate) fn run_composed_first(measured: impl FnOnce(&str, &Scene, &dyn Fn() -> Call)) {
+    running("run-composed-first", &composed(), forget, measured);
+}
+
+fn running(
+    command: &str,
+    scene: &Scene,
+    before: fn(&Scene),
+    measured: impl FnOnce(&str, &Scene, &dyn Fn() -> Call),
+) {
+    warm(scene);
+    measured(command, scene, &|| {
+        before(scene);
+        kept(scene, scene.run_call(&[]))
+    });
+}
+
+/// `state` of a container that runs.
+pub(crate) fn state(measured: impl FnOnce(&str, &Scene, &dyn Fn() -> Call)) {
+    let scene = living();
+    scene.up();
+    measured("state", &scene, &|| {
+        kept(&scene, scene.call(["state", &scene.id]))
+    });
+    scene.delete();
+}
+
+/// `exec` in one.
+pub(crate) fn exec(measured: impl FnOnce(&str, &Scene, &dyn Fn() -> Call)) {
+    let scene = living();
+    scene.up();
+    measured("exec", &scene, &|| {
+        kept(&scene, scene.exec_call(&[], &["/bin/true"]))
+    });
+    scene.delete();
+}
+
 /// The same call with plans and metrics kept in the scene.
 pub(crate) fn kept(scene: &Scene, call: Call) -> Call {
     call.env("FRAGMENT_STATE", scene.file("kept"))
@@ -57,7 +111,7 @@ pub(crate) fn warm(scene: &Scene) {
 }
 
 /// Forgets the plans that were kept, and nothing else.
-pub(crate) fn forget(scene: &Scene) {
+fn forget(scene: &Scene) {
     let plans = std::fs::read_dir(scene.file("kept/plans")).expect("kept plans");
     for plan in plans {
         std::fs::remove_file(plan.expect("an entry").path()).expect("remove a plan");

@@ -75,9 +75,7 @@ fn under_strace(call: Call, log: &Path) -> Call {
 /// Makes the call, well, and counts what it and the processes it made did.
 fn traced(scene: &Scene, call: Call) -> Counts {
     let log = scene.file("strace");
-    under_strace(scenario::kept(scene, call), &log)
-        .output()
-        .ok();
+    under_strace(call, &log).output().ok();
     let text = fs::read_to_string(&log).expect("strace's log");
     strace::count(text.lines(), strace::first_process(&text), &places(scene))
 }
@@ -105,10 +103,16 @@ fn life(scene: &Scene) -> Life {
     let mut strace = runtime::spawn(&mut command);
     child::until("create is done", || is_quiet(&read()));
     let created = read();
-    let mut start = traced(scene, scene.call(["start", &scene.id]));
+    let mut start = traced(
+        scene,
+        scenario::kept(scene, scene.call(["start", &scene.id])),
+    );
     child::wait_or_kill(&mut strace, child::LIMIT, "strace of a container");
     scene.stopped();
-    let delete = traced(scene, scene.call(["delete", &scene.id]));
+    let delete = traced(
+        scene,
+        scenario::kept(scene, scene.call(["delete", &scene.id])),
+    );
     let text = read();
     let (root, places) = (strace::first_process(&text), places(scene));
     start.extend(&strace::count(text[created.len()..].lines(), root, &places));
@@ -138,96 +142,72 @@ fn is_quiet(text: &str) -> bool {
     })
 }
 
+fn measured(command: &str, scene: &Scene, call: &dyn Fn() -> Call) {
+    check(command, || traced(scene, call()));
+}
+
 #[test]
 fn run() {
-    let scene = scenario::plain();
-    scenario::warm(&scene);
-    check("run", || traced(&scene, scene.run_call(&[])));
+    scenario::run(measured);
 }
 
 #[test]
 fn run_without_a_kept_plan() {
-    let scene = scenario::plain();
-    scenario::warm(&scene);
-    check("run-first", || {
-        scenario::forget(&scene);
-        traced(&scene, scene.run_call(&[]))
-    });
+    scenario::run_first(measured);
 }
 
 #[test]
 fn run_composed() {
-    let scene = scenario::composed();
-    scenario::warm(&scene);
-    check("run-composed", || traced(&scene, scene.run_call(&[])));
+    scenario::run_composed(measured);
 }
 
 #[test]
 fn run_composed_without_a_kept_plan() {
-    let scene = scenario::composed();
-    scenario::warm(&scene);
-    check("run-composed-first", || {
-        scenario::forget(&scene);
-        traced(&scene, scene.run_call(&[]))
-    });
-}
-
-#[test]
-fn create() {
-    let scene = scenario::plain();
-    scenario::warm(&scene);
-    check("create", || life(&scene).create);
-}
-
-#[test]
-fn start() {
-    let scene = scenario::plain();
-    scenario::warm(&scene);
-    check("start", || life(&scene).start);
-}
-
-#[test]
-fn delete() {
-    let scene = scenario::plain();
-    scenario::warm(&scene);
-    check("delete", || life(&scene).delete);
-}
-
-#[test]
-fn create_composed() {
-    let scene = scenario::composed();
-    scenario::warm(&scene);
-    check("create-composed", || life(&scene).create);
-}
-
-#[test]
-fn start_composed() {
-    let scene = scenario::composed();
-    scenario::warm(&scene);
-    check("start-composed", || life(&scene).start);
-}
-
-#[test]
-fn delete_composed() {
-    let scene = scenario::composed();
-    scenario::warm(&scene);
-    check("delete-composed", || life(&scene).delete);
+    scenario::run_composed_first(measured);
 }
 
 #[test]
 fn state() {
-    let scene = scenario::living();
-    scene.up();
-    check("state", || traced(&scene, scene.call(["state", &scene.id])));
-    scene.delete();
+    scenario::state(measured);
 }
 
 #[test]
 fn exec() {
-    let scene = scenario::living();
-    scene.up();
-    check("exec", || {
-        traced(&scene, scene.exec_call(&[], &["/bin/true"]))
-    });
-    scene.delete();
+    scenario::exec(measured);
+}
+
+/// Compares one step of a container's life with its budget.
+fn check_life(command: &str, scene: &Scene, step: fn(Life) -> Counts) {
+    scenario::warm(scene);
+    check(command, || step(life(scene)));
+}
+
+#[test]
+fn create() {
+    check_life("create", &scenario::plain(), |life| life.create);
+}
+
+#[test]
+fn start() {
+    check_life("start", &scenario::plain(), |life| life.start);
+}
+
+#[test]
+fn delete() {
+    check_life("delete", &scenario::plain(), |life| life.delete);
+}
+
+#[test]
+fn create_composed() {
+    check_life("create-composed", &scenario::composed(), |life| life.create);
+}
+
+#[test]
+fn start_composed() {
+    check_life("start-composed", &scenario::composed(), |life| life.start);
+}
+
+#[test]
+fn delete_composed() {
+    check_life("delete-composed", &scenario::composed(), |life| life.delete);
 }
