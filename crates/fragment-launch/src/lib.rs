@@ -30,6 +30,7 @@ pub use checkpoint::criu::{CriuError, CriuOptions};
 pub use checkpoint::restore::RestoreOptions;
 pub use checkpoint::save::CheckpointOptions;
 pub use creation::capture::ErrorEvents;
+pub use creation::network::Underway;
 pub use creation::scheduling::SchedulingError;
 pub use creation::user_namespace::UserNamespaceError;
 pub use error::{ContainerSide, LaunchError};

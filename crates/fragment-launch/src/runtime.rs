@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::creation::capture;
 use crate::creation::cgroup;
 use crate::creation::create::Creation;
+use crate::creation::network::Underway;
 use crate::error::{ContainerSide, LaunchError};
 use crate::lifecycle::console::Console;
 use crate::lifecycle::foreground::{self, Foreground};
@@ -220,6 +221,16 @@ impl Runtime {
         Place::new(&self.root, id)
     }
 
+    /// Begins with what takes long and depends on the bundle alone, for [`Runtime::create`] or [`Runtime::run`] to go on with.
+    ///
+    /// # Errors
+    /// When a descriptor that is to be handed on is not open.
+    pub fn begin(&self, bundle: &Bundle, options: &CreateOptions) -> Result<Underway, LaunchError> {
+        // first: what is opened from here on would have such a number
+        check_preserved(options.preserve_fds)?;
+        Ok(Underway::of(&bundle.spec))
+    }
+
     /// Creates a container: everything is set up, the program waits for [`Runtime::start`]. `extra` is kept for the caller and
     /// given back by [`Runtime::extra`] and [`Runtime::delete`].
     ///
@@ -229,6 +240,7 @@ impl Runtime {
         &self,
         bundle: &Bundle,
         options: &CreateOptions,
+        underway: Underway,
         composition: Option<&Composition>,
         extra: &[u8],
     ) -> Result<(), LaunchError> {
@@ -237,7 +249,7 @@ impl Runtime {
             true,
             options.console_socket.as_deref(),
         )?;
-        let creation = self.prepare(bundle, options, composition, extra)?;
+        let creation = self.prepare(bundle, options, underway, composition, extra)?;
         creation
             .build(options.console_socket.as_deref(), Stage::Created)
             .map(drop)
@@ -252,20 +264,21 @@ impl Runtime {
         &self,
         bundle: &Bundle,
         options: &CreateOptions,
+        underway: Underway,
         composition: Option<&Composition>,
         extra: &[u8],
     ) -> Result<i32, LaunchError> {
         let terminal = terminal(&bundle.spec);
         check_terminal(terminal, options.detach, options.console_socket.as_deref())?;
         if options.detach {
-            let creation = self.prepare(bundle, options, composition, extra)?;
+            let creation = self.prepare(bundle, options, underway, composition, extra)?;
             let made = creation.build(options.console_socket.as_deref(), Stage::Started)?;
             made.start(None)
                 .inspect_err(|_| self.abandon(&options.id))?;
             return Ok(0);
         }
         let foreground = Foreground::prepare(!options.no_subreaper)?;
-        let creation = self.prepare(bundle, options, composition, extra)?;
+        let creation = self.prepare(bundle, options, underway, composition, extra)?;
         let console = if terminal {
             Some(Console::listen(&creation.directory())?)
         } else {
@@ -306,11 +319,11 @@ impl Runtime {
         &self,
         bundle: &Bundle,
         options: &CreateOptions,
+        underway: Underway,
         composition: Option<&Composition>,
         extra: &[u8],
     ) -> Result<Creation, LaunchError> {
         let _span = tracing::debug_span!("prepare").entered();
-        check_preserved(options.preserve_fds)?;
         let place = self.place(&options.id);
         let linux = bundle.spec.linux().as_ref();
         let cgroup = cgroup::place(
@@ -327,7 +340,7 @@ impl Runtime {
         let cgroup = (cgroup, resources);
         let mut creation = Creation::reserve(place, bundle, options, derived, cgroup)?;
         let seccomp = linux.and_then(|linux| linux.seccomp().clone());
-        creation.prepare(composition, seccomp, extra)?;
+        creation.prepare(composition, seccomp, underway, extra)?;
         Ok(creation)
     }
 }

@@ -11,12 +11,13 @@
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64 {
-    use std::arch::{asm, global_asm};
+    use std::arch::global_asm;
     use std::ffi::{c_char, c_long};
     use std::mem::MaybeUninit;
     use std::ptr;
 
     use crate::program::{ENTERING, OWN};
+    use crate::raw::call;
 
     // rsp: the number of arguments, the arguments, the environment (System V ABI, AMD64 supplement, "Initial Stack"); rdx: for _start
     global_asm!(
@@ -175,30 +176,5 @@ mod x86_64 {
             call(libc::SYS_close, [view, 0, 0, 0, 0]);
             None
         }
-    }
-
-    /// A system call: the kernel's answer, an errno below zero.
-    ///
-    /// # Safety
-    /// As for the call.
-    unsafe fn call(number: c_long, arguments: [c_long; 5]) -> c_long {
-        let [a, b, c, d, e] = arguments;
-        let answer;
-        // SAFETY: the kernel changes rax, rcx and r11 and what the caller has pointed it to (syscall(2))
-        unsafe {
-            asm!(
-                "syscall",
-                inlateout("rax") number => answer,
-                in("rdi") a,
-                in("rsi") b,
-                in("rdx") c,
-                in("r10") d,
-                in("r8") e,
-                lateout("rcx") _,
-                lateout("r11") _,
-                options(nostack),
-            );
-        }
-        answer
     }
 }

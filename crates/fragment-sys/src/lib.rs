@@ -9,10 +9,13 @@ pub mod lock;
 pub mod map;
 pub mod merge;
 pub mod mount;
+pub mod network;
 pub mod notify;
 pub mod pool;
 pub mod process;
 pub mod program;
+#[cfg(target_arch = "x86_64")]
+mod raw;
 pub mod residency;
 pub mod root;
 pub mod scheduling;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use fragment_compose::{Composition, GeneratedError, KernelVersion};
-use fragment_launch::{Bundle, ContainerId, CreateOptions, LaunchError};
+use fragment_launch::{Bundle, ContainerId, CreateOptions, LaunchError, Underway};
 use fragment_store::{Holder, LeasedComponent, Store, StoreError};
 use fragment_types::plan::Generated;
 use fragment_types::{Digest, Plan};
@@ -77,6 +77,14 @@ struct Place {
     store: PathBuf,
 }
 
+/// A container of which everything is decided.
+struct Decided<'a> {
+    bundle: &'a Bundle,
+    underway: Underway,
+    composition: Option<&'a Composition>,
+    extra: &'a [u8],
+}
+
 /// The OCI operations, with composition. Those that do not differ from a runtime without composition are
 /// [`Runtime::launch`]'s.
 #[derive(Debug)]
@@ -104,11 +112,14 @@ impl Runtime {
     /// [`RuntimeError`]; nothing of the container is left then.
     pub fn create(&self, bundle: &Bundle, options: &CreateOptions) -> Result<(), RuntimeError> {
         let request = Request::of_bundle(&self.settings, bundle, options.id.as_str());
-        let launch = |bundle: &Bundle, composition: Option<&Composition>, extra: &[u8]| {
-            self.launch.create(bundle, options, composition, extra)
+        let launch = |made: Decided<'_>| {
+            let (underway, composition) = (made.underway, made.composition);
+            let bundle = made.bundle;
+            self.launch
+                .create(bundle, options, underway, composition, made.extra)
         };
         // the observer outlives this process: nobody waits for it
-        self.composed(bundle, options, Wishes::default(), request, launch)?;
+        self.composed(bundle, options, Wishes::default(), request, false, launch)?;
         Ok(())
     }
 
@@ -139,14 +150,14 @@ impl Runtime {
         wishes: Wishes,
         request: Option<Request>,
     ) -> Result<(i32, Option<Observer>), RuntimeError> {
-        let launch = |bundle: &Bundle, composition: Option<&Composition>, extra: &[u8]| {
-            self.launch.run(bundle, options, composition, extra)
+        let launch = |made: Decided<'_>| {
+            let (underway, composition) = (made.underway, made.composition);
+            let bundle = made.bundle;
+            self.launch
+                .run(bundle, options, underway, composition, made.extra)
         };
-        let ended = self.composed(bundle, options, wishes, request, launch)?;
-        if !options.detach && !options.keep {
-            self.release(&options.id)?;
-        }
-        Ok(ended)
+        let is_over = !options.detach && !options.keep;
+        self.composed(bundle, options, wishes, request, is_over, launch)
     }
 
     /// Removes a container and everything it has on the host.
@@ -173,20 +184,23 @@ impl Runtime {
         left_with(id, &self.launch.extra(id)?)
     }
 
-    /// Plans, leases what the plan names, and hands both to `launch`; without the container there is no lease.
+    /// Plans, leases what the plan names, and hands both to `launch`; without the container there is no lease, nor with one that is over
+    /// when `launch` returns (`is_over`).
     fn composed<T>(
         &self,
         bundle: &Bundle,
         options: &CreateOptions,
         wishes: Wishes,
         request: Option<Request>,
-        launch: impl FnOnce(&Bundle, Option<&Composition>, &[u8]) -> Result<T, LaunchError>,
+        is_over: bool,
+        launch: impl FnOnce(Decided<'_>) -> Result<T, LaunchError>,
     ) -> Result<(T, Option<Observer>), RuntimeError> {
         let (id, started) = (&options.id, Instant::now());
         // a name that is taken is told before anything about the bundle: its lease must not be replaced
         if self.launch.exists(id) {
             return Err(LaunchError::Exists { id: id.to_string() }.into());
         }
+        let underway = self.launch.begin(bundle, options)?;
         self.reclaim(bundle, id)?;
         let library = Library::open(&self.settings)?;
         let policy = control::of_bundle(&self.settings, bundle, wishes).map_err(PlanError::from)?;
@@ -215,7 +229,13 @@ impl Runtime {
         };
         let bundle = observed.as_ref().unwrap_or(bundle);
         let Some(store) = library.store().filter(|_| plan.is_composed()) else {
-            return Ok((launch(bundle, None, &[])?, observer));
+            let made = Decided {
+                bundle,
+                underway,
+                composition: None,
+                extra: &[],
+            };
+            return Ok((launch(made)?, observer));
         };
         let key = self.lease_key(id);
         let holder = Holder {
@@ -259,7 +279,13 @@ impl Runtime {
         })?;
         metrics.add(Counter::Composed, 1);
         metrics.composed(started.elapsed());
-        let launched = launch(bundle, Some(&composition), &extra).map_err(|error| {
+        let made = Decided {
+            bundle,
+            underway,
+            composition: Some(&composition),
+            extra: &extra,
+        };
+        let launched = launch(made).map_err(|error| {
             // another create of the same name owns the lease then
             if !matches!(error, LaunchError::Exists { .. })
                 && let Err(second) = store.release(&key)
@@ -268,6 +294,9 @@ impl Runtime {
             }
             RuntimeError::from(error)
         })?;
+        if is_over {
+            store.release(&key)?;
+        }
         Ok((launched, observer))
     }
 

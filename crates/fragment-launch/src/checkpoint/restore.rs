@@ -22,12 +22,13 @@ use crate::checkpoint::mount_points;
 use crate::checkpoint::protocol::Answer;
 use crate::checkpoint::save::{DESCRIPTORS, NETWORK};
 use crate::creation::hook;
+use crate::creation::network::Underway;
 use crate::error::LaunchError;
 use crate::inside::program;
 use crate::lifecycle::console::{ConsoleSocket, Relay};
 use crate::lifecycle::foreground::Foreground;
 use crate::records::record::Record;
-use crate::runtime::{CreateOptions, Runtime, check_terminal, terminal};
+use crate::runtime::{CreateOptions, Runtime, check_preserved, check_terminal, terminal};
 use crate::specification::bundle::Bundle;
 
 const CGROUPS: &str = "/sys/fs/cgroup";
@@ -61,7 +62,10 @@ impl Runtime {
             true => None,
             false => Some(Foreground::prepare(!options.no_subreaper)?),
         };
-        let mut creation = self.prepare(bundle, options, None, &[])?;
+        check_preserved(options.preserve_fds)?;
+        // criu makes all namespaces
+        let underway = Underway::default();
+        let mut creation = self.prepare(bundle, options, underway, None, &[])?;
         let console = ConsoleSocket::connect(options.console_socket.as_deref())?;
         let number = creation.directory().join("criu.pid");
         let record = creation.begin_processes().clone();

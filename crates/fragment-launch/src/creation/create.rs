@@ -1,13 +1,14 @@
 //! One container's creation, from the reserved name to the process that waits for the start.
 
 use std::fs::{self, File};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fragment_cgroup::{Cgroup, CgroupError, Resources, in_user_namespace};
 use fragment_compose::{Composition, KernelVersion, Prepared, Residue, Route, Site};
 use fragment_sys::lock::FileLock;
+use fragment_sys::network::Ahead;
 use libcgroups::common::EntranceSet;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::container::{Container, ContainerStatus};
@@ -20,6 +21,7 @@ use crate::creation::cgroup::{self, Errand};
 use crate::creation::cgroup_mounts;
 use crate::creation::hook;
 use crate::creation::joined::Joined;
+use crate::creation::network::{self, Underway};
 use crate::creation::user_namespace;
 use crate::error::LaunchError;
 use crate::inside::executor::{FragmentExecutor, Init};
@@ -50,6 +52,8 @@ pub(crate) struct Creation {
     /// Open until libcontainer has joined it.
     user_namespace: Option<File>,
     joined: Joined,
+    /// Being made.
+    network: Option<Ahead>,
     /// What libcontainer's clone does when another goes on in its place.
     errand: Option<Arc<Errand>>,
     reached_hooks: bool,
@@ -81,6 +85,7 @@ impl Creation {
             prepared: None,
             user_namespace: None,
             joined: Joined::default(),
+            network: None,
             errand: None,
             reached_hooks: false,
         })
@@ -96,6 +101,7 @@ impl Creation {
         &mut self,
         composition: Option<&Composition>,
         seccomp: Option<LinuxSeccomp>,
+        underway: Underway,
         extra: &[u8],
     ) -> Result<(), LaunchError> {
         self.record.cgroup.check_unused()?;
@@ -127,11 +133,18 @@ impl Creation {
         };
         self.joined = Joined::take_from(&mut self.derived.spec)?;
         cgroup_mounts::resolve(&mut self.derived.spec, &self.record.cgroup);
-        let directory = self.directory();
-        write_json(&directory.join("config.json"), &self.derived.spec)?;
+        self.network = underway.network;
+        if let Some(network) = &self.network {
+            network::name(&mut self.derived.spec, Some(network.number()));
+        }
+        self.write_derived()?;
         original.save(&self.place)?;
         self.seccomp = original.seccomp;
         Ok(())
+    }
+
+    fn write_derived(&self) -> Result<(), LaunchError> {
+        write_json(&self.directory().join("config.json"), &self.derived.spec)
     }
 
     /// Makes the cgroup and puts on it what the set-up of the container can stand.
@@ -262,6 +275,7 @@ impl Creation {
         let filter = self.seccomp.as_ref();
         let agent = filter.map(|filter| Agent::of(filter, &self.record));
         let agent = agent.transpose()?.flatten();
+        let _network = self.wait_for_network()?;
         let mark = capture::mark();
         let composed = self.prepared.as_ref();
         let _surroundings = Surroundings::calm_in(
@@ -287,6 +301,19 @@ impl Creation {
             .with_detach(true)
             .build()
             .map_err(|error| process_error(&error, &mark, Some(&self.derived.spec)))
+    }
+
+    /// What is to be open until libcontainer has joined it.
+    fn wait_for_network(&mut self) -> Result<Option<OwnedFd>, LaunchError> {
+        let Some(network) = self.network.take() else {
+            return Ok(None);
+        };
+        if let Ok(namespace) = network.finish() {
+            return Ok(Some(namespace));
+        }
+        // libcontainer says what is wrong
+        network::name(&mut self.derived.spec, None);
+        self.write_derived().map(|()| None)
     }
 
     fn open_cgroup(

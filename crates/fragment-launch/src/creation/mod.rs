@@ -9,5 +9,6 @@ pub mod hook;
 pub mod hook_run;
 pub(crate) mod identities;
 pub(crate) mod joined;
+pub(crate) mod network;
 pub(crate) mod scheduling;
 pub(crate) mod user_namespace;
