@@ -526,7 +526,9 @@ fn make_upper(
     if !there {
         make_directory(&upper)?;
     }
-    if work.symlink_metadata().is_err() {
+    if kept.is_none() {
+        make_beside(&work)?;
+    } else if work.symlink_metadata().is_err() {
         make_directory(&work)?;
     }
     let statfs = rustix::fs::statfs(place).map_err(|errno| ComposeError::Look {
@@ -552,7 +554,8 @@ fn make_upper(
     }
     overlay.upper = Some(upper);
     overlay.work = Some(work);
-    overlay.throw_away = kept.is_none();
+    // what a tmpfs holds reaches no disk; a volatile overlay would only leave directories behind that say it was one
+    overlay.throw_away = kept.is_none() && filesystem != Filesystem::Tmpfs;
     Ok(())
 }
 
@@ -600,19 +603,24 @@ fn rivals(work: &Path) -> Option<String> {
 
 /// A directory for its owner alone, with those above it.
 pub(crate) fn make_directory(path: &Path) -> Result<(), ComposeError> {
-    let made = |source| ComposeError::Make {
-        path: path.to_path_buf(),
-        source,
-    };
     if let Some(parent) = path.parent() {
-        std::fs::DirBuilder::new()
+        let mut directories = std::fs::DirBuilder::new();
+        directories
             .recursive(true)
             .mode(0o700)
             .create(parent)
-            .map_err(made)?;
+            .map_err(not_made(path))?;
     }
-    std::fs::DirBuilder::new()
-        .mode(0o700)
-        .create(path)
-        .map_err(made)
+    make_beside(path)
+}
+
+/// A directory for its owner alone in one that is there.
+fn make_beside(path: &Path) -> Result<(), ComposeError> {
+    let mut directory = std::fs::DirBuilder::new();
+    directory.mode(0o700).create(path).map_err(not_made(path))
+}
+
+fn not_made(path: &Path) -> impl FnOnce(std::io::Error) -> ComposeError {
+    let path = path.to_path_buf();
+    move |source| ComposeError::Make { path, source }
 }
