@@ -327,6 +327,7 @@ fn decide(
 }
 
 /// What the entrypoint needs: of a bundle that is composed in any case, with all that can only add to a composition.
+#[inline(never)]
 fn analysed(
     root: &Root,
     task: &fragment_analysis::Task,
@@ -383,6 +384,7 @@ fn resolve(library: &Library, request: &Request) -> Result<Resolution, PlanError
     })
 }
 
+#[inline(never)]
 fn choose(
     library: &Library,
     root: &Root,

@@ -32,23 +32,35 @@ pub(crate) fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode>
     let launch = runtime::open(global)?;
     match command {
         Command::Checkpoint(arguments) => {
-            checkpoint::checkpoint(&launch, global.criu.clone(), arguments)
+            apart(|| checkpoint::checkpoint(&launch, global.criu.clone(), arguments))
         }
-        Command::Create(arguments) => create::create(&runtime::composing(launch)?, arguments),
-        Command::Delete(arguments) => delete::delete(&runtime::removing(launch), &arguments),
-        Command::Events(arguments) => events::events(&launch, &arguments),
-        Command::Exec(arguments) => exec::exec(&launch, arguments),
-        Command::Features => features::features(),
-        Command::Kill(arguments) => kill::kill(&launch, &arguments),
-        Command::List(arguments) => list::list(&launch, &arguments),
-        Command::Pause(arguments) => pause::pause(&launch, &arguments),
-        Command::Ps(arguments) => ps::ps(&launch, &arguments),
-        Command::Restore(arguments) => restore::restore(&launch, global.criu.clone(), arguments),
-        Command::Resume(arguments) => resume::resume(&launch, &arguments),
-        Command::Run(arguments) => run::run(&runtime::composing(launch)?, arguments),
-        Command::Spec(arguments) => spec::spec(&arguments),
-        Command::Start(arguments) => start::start(&launch, &arguments),
-        Command::State(arguments) => state::state(&launch, &arguments),
-        Command::Update(arguments) => update::update(&launch, &arguments),
+        Command::Create(arguments) => {
+            apart(|| create::create(&runtime::composing(launch)?, arguments))
+        }
+        Command::Delete(arguments) => {
+            apart(|| delete::delete(&runtime::removing(launch), &arguments))
+        }
+        Command::Events(arguments) => apart(|| events::events(&launch, &arguments)),
+        Command::Exec(arguments) => apart(|| exec::exec(&launch, arguments)),
+        Command::Features => apart(features::features),
+        Command::Kill(arguments) => apart(|| kill::kill(&launch, &arguments)),
+        Command::List(arguments) => apart(|| list::list(&launch, &arguments)),
+        Command::Pause(arguments) => apart(|| pause::pause(&launch, &arguments)),
+        Command::Ps(arguments) => apart(|| ps::ps(&launch, &arguments)),
+        Command::Restore(arguments) => {
+            apart(|| restore::restore(&launch, global.criu.clone(), arguments))
+        }
+        Command::Resume(arguments) => apart(|| resume::resume(&launch, &arguments)),
+        Command::Run(arguments) => apart(|| run::run(&runtime::composing(launch)?, arguments)),
+        Command::Spec(arguments) => apart(|| spec::spec(&arguments)),
+        Command::Start(arguments) => apart(|| start::start(&launch, &arguments)),
+        Command::State(arguments) => apart(|| state::state(&launch, &arguments)),
+        Command::Update(arguments) => apart(|| update::update(&launch, &arguments)),
     }
+}
+
+/// Keeps each command a function of its own. In one of them all, a command has the pages of the others mapped as well.
+#[inline(never)]
+fn apart<T>(command: impl FnOnce() -> T) -> T {
+    command()
 }

@@ -97,6 +97,10 @@ impl Document {
             let line = before.filter(|byte| **byte == b'\n').count() as u64 + 1;
             document.error(line, "not UTF-8".to_owned())
         })?;
+        // as of /dev/null, which stands for no configuration
+        if text.trim_ascii().is_empty() {
+            return Ok(document);
+        }
         let root: Spanned<Content> =
             serde_saphyr::from_str_with_options(text, bounds()).map_err(|error| {
                 let line = error.location().map_or(1, |location| location.line());
