@@ -43,7 +43,7 @@ pub use records::id::{ContainerId, IdError};
 pub use records::state::{ContainerState, OCI_VERSION, Status};
 pub use runtime::{CreateOptions, Runtime, RuntimeOptions, StartNotice};
 pub use sockets::receive as receive_descriptor;
-pub use specification::bundle::{Bundle, BundleError, adapt_process};
+pub use specification::bundle::{Bundle, BundleError, adapt_process, read_as};
 pub use specification::names::respell;
 
 /// What a container may use and has used.

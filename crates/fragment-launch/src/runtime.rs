@@ -27,7 +27,7 @@ use crate::records::id::ContainerId;
 use crate::records::process::Identity;
 use crate::records::record::{self, Place, Stage};
 use crate::records::state::Status;
-use crate::specification::bundle::Bundle;
+use crate::specification::bundle::{self, Bundle};
 use crate::specification::derived::Derived;
 
 /// What exec needs of the container's own process, as the bundle said it when the container was created.
@@ -180,7 +180,7 @@ impl Original {
     pub(crate) fn load(place: &Place) -> Result<Self, LaunchError> {
         let path = place.ours().join(PROCESS);
         let text = fs::read(&path).map_err(LaunchError::io("read", path.clone()))?;
-        serde_json::from_slice(&text).map_err(|source| LaunchError::Record { path, source })
+        bundle::read_as(&text).map_err(|source| LaunchError::Record { path, source })
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) use fragment::launch::resources::{Notice, Resources};
 pub(crate) use fragment::launch::{
     BeginError, Bundle, CheckpointOptions, ContainerId, ContainerState, CreateOptions, CriuOptions,
     ErrorEvents, ExecOptions, ProcessChanges, RestoreOptions, Runtime, SignalNumber, Status,
-    SubCgroups, UserChange, adapt_process, features, respell,
+    SubCgroups, UserChange, adapt_process, features, read_as, respell,
 };
 use fragment::launch::{ENTERING, RuntimeOptions};
 pub(crate) use fragment::settings::LogLevel;

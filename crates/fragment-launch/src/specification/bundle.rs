@@ -1,11 +1,13 @@
 //! A bundle as the caller gave it: a directory with `config.json`.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, BufReader, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use fragment_sys::file;
 use libcontainer::oci_spec::runtime::{Capability, Spec};
+use rustix::fs::MemfdFlags;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use thiserror::Error;
 
@@ -97,7 +99,7 @@ impl Bundle {
             }
             other => other,
         })?;
-        let spec = match serde_json::from_slice(&text) {
+        let spec = match read_as(&text) {
             Ok(spec) if !names::is_respelled(&text) => spec,
             read => match (adapted(&text), read) {
                 (Some(spec), _) | (None, Ok(spec)) => spec,
@@ -140,7 +142,25 @@ fn adapted(text: &[u8]) -> Option<Spec> {
     if let Some(process) = document.get_mut("process") {
         adapt_process(process);
     }
-    serde_json::from_value(document).ok()
+    read_as(document.to_string().as_bytes()).ok()
+}
+
+/// Reads a specification, or a part of one, as libcontainer does: from a file. The code that reads all of one is long, and there would be
+/// another for each other kind of source.
+///
+/// # Errors
+/// When it is no JSON or not what is wanted, or no file can be made.
+pub fn read_as<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<T> {
+    let file = rustix::fs::memfd_create("fragment-text", MemfdFlags::CLOEXEC)
+        .map_err(io::Error::from)
+        .map(File::from)
+        .and_then(|mut file| {
+            file.write_all(text)?;
+            file.rewind()?;
+            Ok(file)
+        })
+        .map_err(serde_json::Error::io)?;
+    serde_json::from_reader(BufReader::new(file))
 }
 
 /// Puts a process into the form oci-spec reads:

@@ -10,7 +10,7 @@ use crate::arguments::ExecArguments;
 use crate::report::{self, ExecFailure};
 use crate::runtime::{
     Capability, ContainerId, ExecOptions, Process, ProcessChanges, Runtime, SubCgroups, UserChange,
-    adapt_process, respell,
+    adapt_process, read_as, respell,
 };
 
 pub(crate) fn exec(runtime: &Runtime, arguments: ExecArguments) -> anyhow::Result<ExitCode> {
@@ -73,7 +73,7 @@ fn described(text: &[u8]) -> anyhow::Result<Process> {
     let mut document: serde_json::Value = serde_json::from_slice(text)?;
     respell(&mut document);
     adapt_process(&mut document);
-    Ok(serde_json::from_value(document)?)
+    Ok(read_as(document.to_string().as_bytes())?)
 }
 
 fn user(text: &str) -> anyhow::Result<UserChange> {

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 use crate::arguments::UpdateArguments;
-use crate::runtime::{LinuxResources, Resources, Runtime, respell};
+use crate::runtime::{LinuxResources, Resources, Runtime, read_as, respell};
 
 pub(crate) fn update(runtime: &Runtime, arguments: &UpdateArguments) -> anyhow::Result<ExitCode> {
     check_rdt(arguments)?;
@@ -55,7 +55,7 @@ fn from_json(text: &[u8]) -> anyhow::Result<Resources> {
     let mut values = serde_json::Deserializer::from_slice(text).into_iter::<Value>();
     let mut value = values.next().context("EOF")??;
     respell(&mut value);
-    let resources: LinuxResources = serde_json::from_value(value)?;
+    let resources: LinuxResources = read_as(value.to_string().as_bytes())?;
     Ok(Resources::limits(&resources)?)
 }
 
