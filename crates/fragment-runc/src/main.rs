@@ -1,16 +1,25 @@
 //! `fragment-runc`: the OCI runtime command line. One file a command, in [`commands`].
 
+#![cfg_attr(not(test), no_main)]
+
 mod arguments;
 mod commands;
 mod log;
 mod report;
 mod runtime;
 
-use std::process::ExitCode;
-
+use fragment::start::ExitCode;
 use fragment::trace::Moment;
 
-fn main() -> ExitCode {
+#[cfg(not(test))]
+fragment::main!(program);
+
+#[cfg(test)]
+fn main() {
+    program();
+}
+
+fn program() -> ExitCode {
     let began = Moment::now();
     if let Err(error) = runtime::begin(std::env::args_os()) {
         return report::early(&error);

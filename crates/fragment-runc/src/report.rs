@@ -1,9 +1,9 @@
 //! How a run ends: the one printer of errors and the one place of exit codes.
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use anyhow::bail;
+use fragment::start::ExitCode;
 
 use crate::arguments::Answer;
 use crate::runtime::BeginError;

@@ -21,4 +21,5 @@ pub mod root;
 pub mod scheduling;
 pub mod seccomp;
 pub mod signal;
+pub mod start;
 pub mod user_namespace;

@@ -30,7 +30,7 @@ use crate::settings::Settings;
 use crate::settings::life::CacheLimits;
 
 /// Changes when entries of earlier builds cannot be used.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Largest entry that is read or written, in bytes.
 const MAX_ENTRY: u64 = 16 << 20;
 /// Begin of the names of entries that are being written.
@@ -47,10 +47,10 @@ pub(crate) struct Kept {
     pub(crate) entry: Entry,
     /// As analysis found them, before mounts of the bundle were looked at.
     pub(crate) found: Vec<Requirement>,
-    /// After it.
-    pub(crate) satisfied: Vec<Requirement>,
-    /// As they stand in the plan.
-    pub(crate) requirements: Vec<Requirement>,
+    /// Which of them mounts supply, and where.
+    pub(crate) supplied: Vec<(usize, String)>,
+    /// What choosing has added to them.
+    pub(crate) added: Vec<Requirement>,
     pub(crate) layers: Vec<Layer>,
     pub(crate) capabilities: BTreeSet<Capability>,
     pub(crate) size: Size,
@@ -296,8 +296,8 @@ mod tests {
                     in_bundle: true,
                 },
                 found: Vec::new(),
-                satisfied: Vec::new(),
-                requirements: Vec::new(),
+                supplied: Vec::new(),
+                added: Vec::new(),
                 layers: Vec::new(),
                 capabilities: BTreeSet::new(),
                 size: Size::default(),

@@ -50,7 +50,7 @@ pub use fragment_build::DirectoryComponent;
 pub use fragment_launch as launch;
 pub use fragment_resolve::{CORE_CAPABILITY, Compose, Policy};
 pub use fragment_store as store;
-pub use fragment_sys::pool;
+pub use fragment_sys::{main, pool, start};
 pub use fragment_types::{
     Capability, Catalogue, ComponentName, ComponentSummary, Digest, Grade, Lock, Manifest, Plan,
     manifest, plan,

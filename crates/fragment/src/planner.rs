@@ -259,7 +259,7 @@ pub(crate) fn plan_and_compose(
     let spec = &bundle.spec;
     let rootfs = bundle.required_rootfs()?;
     let (root, task) = (Root::open(&rootfs)?, subject::task_of(&bundle.spec));
-    let satisfy = |requirements: &mut Vec<Requirement>| {
+    let satisfy = |requirements: &mut [Requirement]| {
         let directories = task.path_directories();
         mounts::satisfy(requirements, &bundle.spec, &bundle.dir, &directories);
     };
@@ -300,7 +300,7 @@ fn decide(
     mut root: Root,
     task: &fragment_analysis::Task,
     policy: Policy,
-    satisfy: &dyn Fn(&mut Vec<Requirement>),
+    satisfy: &dyn Fn(&mut [Requirement]),
     kept: Option<(&PlanCache, cache::Key)>,
 ) -> Result<(Decision, bool), PlanError> {
     let Some((cache, key)) = kept else {
@@ -308,22 +308,36 @@ fn decide(
         satisfy(&mut analysis.requirements);
         return Ok((choose(library, &root, task, analysis, policy)?, false));
     };
-    if let Some(mut kept) = cache.read(&key, &root) {
-        satisfy(&mut kept.found);
-        if kept.found == kept.satisfied {
-            return Ok((Decision::kept(kept, policy.min_grade), true));
-        }
+    if let Some(mut kept) = cache.read(&key, &root)
+        && supplied(&mut kept.found, satisfy) == kept.supplied
+    {
+        return Ok((Decision::kept(kept, policy.min_grade), true));
     }
     root = root.recording();
     let mut analysis = analysed(&root, task, library, &policy)?;
     let found = analysis.requirements.clone();
-    satisfy(&mut analysis.requirements);
-    let satisfied = analysis.requirements.clone();
+    let supplied = supplied(&mut analysis.requirements, satisfy);
     let decision = choose(library, &root, task, analysis, policy)?;
-    if let Some(witnesses) = root.witnesses() {
-        cache.write(&key, &decision.keep(found, satisfied, witnesses));
+    if let (Some(witnesses), Some(added)) =
+        (root.witnesses(), decision.requirements.get(found.len()..))
+    {
+        let added = added.to_vec();
+        cache.write(&key, &decision.keep(found, supplied, added, witnesses));
     }
     Ok((decision, false))
+}
+
+/// Has mounts supply what they can of `requirements`: which they do, and where.
+fn supplied(
+    requirements: &mut [Requirement],
+    satisfy: &dyn Fn(&mut [Requirement]),
+) -> Vec<(usize, String)> {
+    let is_missing: Vec<bool> = requirements.iter().map(Requirement::is_missing).collect();
+    satisfy(requirements);
+    let now = requirements.iter().zip(is_missing).enumerate();
+    now.filter(|(_, (_, is_missing))| *is_missing)
+        .filter_map(|(index, (one, _))| Some((index, one.satisfied_by.clone()?)))
+        .collect()
 }
 
 /// What the entrypoint needs: of a bundle that is composed in any case, with all that can only add to a composition.
@@ -422,9 +436,11 @@ fn choose(
 
 impl Decision {
     fn kept(kept: Kept, min_grade: Grade) -> Self {
+        let mut requirements = kept.found;
+        requirements.extend(kept.added);
         Self {
             entry: kept.entry,
-            requirements: kept.requirements,
+            requirements,
             min_grade,
             layers: kept.layers,
             capabilities: kept.capabilities,
@@ -434,19 +450,20 @@ impl Decision {
         }
     }
 
-    /// To be kept, with what analysis found in the rootfs.
+    /// To be kept, with what analysis found in the rootfs, and what of the requirements is not of it.
     fn keep(
         &self,
         found: Vec<Requirement>,
-        satisfied: Vec<Requirement>,
+        supplied: Vec<(usize, String)>,
+        added: Vec<Requirement>,
         witnesses: Witnesses,
     ) -> Kept {
         Kept {
             witnesses,
             entry: self.entry.clone(),
             found,
-            satisfied,
-            requirements: self.requirements.clone(),
+            supplied,
+            added,
             layers: self.layers.clone(),
             capabilities: self.capabilities.clone(),
             size: self.size,

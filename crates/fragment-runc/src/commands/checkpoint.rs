@@ -1,9 +1,9 @@
 //! `checkpoint`
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::bail;
+use fragment::start::ExitCode;
 
 use super::create::absolute;
 use crate::arguments::{CheckpointArguments, CriuArguments};

@@ -1,9 +1,9 @@
 //! `create`
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::Context as _;
+use fragment::start::ExitCode;
 
 use crate::arguments::CreateArguments;
 use crate::runtime::{Bundle, CreateOptions};

@@ -1,6 +1,6 @@
 //! `delete`
 
-use std::process::ExitCode;
+use fragment::start::ExitCode;
 
 use crate::arguments::DeleteArguments;
 

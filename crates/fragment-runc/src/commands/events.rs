@@ -1,9 +1,9 @@
 //! `events`
 
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use fragment::start::ExitCode;
 use serde_json::json;
 
 use crate::arguments::EventsArguments;

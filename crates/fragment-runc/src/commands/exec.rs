@@ -1,9 +1,9 @@
 //! `exec`
 
 use std::fs;
-use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use fragment::start::ExitCode;
 
 use super::create::absolute;
 use crate::arguments::ExecArguments;

@@ -1,6 +1,6 @@
 //! `features`
 
-use std::process::ExitCode;
+use fragment::start::ExitCode;
 
 use crate::report;
 use crate::runtime::features;

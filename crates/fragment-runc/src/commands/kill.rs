@@ -1,6 +1,6 @@
 //! `kill`
 
-use std::process::ExitCode;
+use fragment::start::ExitCode;
 
 use crate::arguments::KillArguments;
 use crate::runtime::{Runtime, SignalNumber};

@@ -1,6 +1,6 @@
 //! `list`
 
-use std::process::ExitCode;
+use fragment::start::ExitCode;
 
 use crate::arguments::{Format, ListArguments};
 use crate::report;

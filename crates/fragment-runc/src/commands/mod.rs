@@ -19,7 +19,7 @@ mod state;
 mod update;
 mod version;
 
-use std::process::ExitCode;
+use fragment::start::ExitCode;
 
 use crate::arguments::{Command, Global};
 use crate::runtime;

@@ -1,6 +1,6 @@
 //! `pause`
 
-use std::process::ExitCode;
+use fragment::start::ExitCode;
 
 use crate::arguments::IdArguments;
 use crate::runtime::Runtime;

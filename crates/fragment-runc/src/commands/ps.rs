@@ -1,8 +1,9 @@
 //! `ps`
 
-use std::process::{self, ExitCode};
+use std::process;
 
 use anyhow::{Context as _, bail};
+use fragment::start::ExitCode;
 
 use crate::arguments::{Format, PsArguments};
 use crate::report;

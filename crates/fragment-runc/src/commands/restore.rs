@@ -1,9 +1,9 @@
 //! `restore`
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::Context as _;
+use fragment::start::ExitCode;
 
 use super::checkpoint::criu_options;
 use super::create::absolute;

@@ -1,8 +1,7 @@
 //! `run`
 
-use std::process::ExitCode;
-
 use anyhow::Context as _;
+use fragment::start::ExitCode;
 
 use super::create;
 use crate::arguments::RunArguments;

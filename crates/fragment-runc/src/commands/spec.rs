@@ -3,9 +3,9 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
-use std::process::ExitCode;
 
 use anyhow::Context as _;
+use fragment::start::ExitCode;
 use serde_json::{Value, json};
 
 use crate::arguments::SpecArguments;

@@ -1,6 +1,6 @@
 //! `state`
 
-use std::process::ExitCode;
+use fragment::start::ExitCode;
 
 use crate::arguments::IdArguments;
 use crate::report;

@@ -3,9 +3,9 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
-use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use fragment::start::ExitCode;
 use serde_json::Value;
 
 use crate::arguments::UpdateArguments;

@@ -1,6 +1,6 @@
 //! `--version`
 
-use std::process::ExitCode;
+use fragment::start::ExitCode;
 
 use crate::report;
 use crate::runtime::SPEC_VERSION;
