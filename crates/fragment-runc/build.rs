@@ -8,6 +8,10 @@ fn main() {
     // a dynamic program is begun by the dynamic loader, which has set everything up by then
     if is("CARGO_CFG_TARGET_FEATURE", "crt-static") && is("CARGO_CFG_TARGET_ARCH", "x86_64") {
         println!("cargo:rustc-link-arg-bins=-Wl,--entry=fragment_entry");
+        // see `fragment_sys::entry`
+        for function in ["__register_frame_info", "__deregister_frame_info"] {
+            println!("cargo:rustc-link-arg-bins=-Wl,--wrap={function}");
+        }
     }
     // a list of symbols for a linker that can be told their order (lld); hack/build knows whether it is one
     println!("cargo:rerun-if-env-changed=FRAGMENT_FUNCTION_ORDER");

@@ -8,11 +8,15 @@
 //!
 //! Nothing that the C library sets up is there: no thread-local storage, no relocated addresses of memcpy(3) and its kind, no
 //! allocator. So there is no formatting, no slice and no array here, and bytes are read one at a time.
+//!
+//! What the compiler's own start-up file does in a static program is left out as well: it registers the tables for unwinding, which maps
+//! them, and makes the first backtrace sort all of them into memory of its own. Not registered, they are found by the program's headers, which
+//! have an index of them (`PT_GNU_EH_FRAME`). Two functions of its library do nothing for that (`ld --wrap`).
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64 {
     use std::arch::global_asm;
-    use std::ffi::{c_char, c_long};
+    use std::ffi::{c_char, c_long, c_void};
     use std::mem::MaybeUninit;
     use std::ptr;
 
@@ -71,6 +75,16 @@ mod x86_64 {
             );
             call(libc::SYS_close, [view, 0, 0, 0, 0]);
         }
+    }
+
+    /// In the place of libgcc's `__register_frame_info`.
+    #[unsafe(no_mangle)]
+    extern "C" fn __wrap___register_frame_info(_: *const c_void, _: *mut c_void) {}
+
+    /// In the place of libgcc's `__deregister_frame_info`: nothing was registered.
+    #[unsafe(no_mangle)]
+    extern "C" fn __wrap___deregister_frame_info(_: *const c_void) -> *mut c_void {
+        ptr::null_mut()
     }
 
     /// `struct statfs` of the kernel, in words, and which of them `f_flags` is (asm-generic/statfs.h); the libc crate's has no such field.
