@@ -14,7 +14,6 @@ pub mod notify;
 pub mod pool;
 pub mod process;
 pub mod program;
-#[cfg(target_arch = "x86_64")]
 mod raw;
 pub mod residency;
 pub mod root;

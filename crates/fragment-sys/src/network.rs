@@ -1,7 +1,11 @@
 //! Network namespaces, which take the kernel longer to make than all other parts of a container.
 
+use std::ffi::c_long;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, OwnedFd};
+
+use crate::raw::call;
 
 /// A network namespace that a helper makes, its loopback interface included, while this process does something else.
 ///
@@ -43,6 +47,47 @@ impl Ahead {
     }
 }
 
+/// Makes the loopback interface of the current network namespace usable: a new namespace has it down (namespaces(7)).
+///
+/// # Errors
+/// As netdevice(7)'s SIOCSIFFLAGS; `ENODEV` where there is no such interface.
+pub fn raise_loopback() -> io::Result<()> {
+    // SAFETY: none is asked for
+    match i32::try_from(-unsafe { loopback() }) {
+        Ok(errno) if errno > 0 => Err(io::Error::from_raw_os_error(errno)),
+        _ => Ok(()),
+    }
+}
+
+/// The same: 0, or an errno below zero. Calls nothing but the kernel.
+///
+/// # Safety
+/// None beyond those of system calls.
+unsafe fn loopback() -> c_long {
+    // SAFETY: ifreq is plain data for which all zeroes is a value; the name ends with a zero byte, and the kernel fills ifru_flags in
+    unsafe {
+        let kind = c_long::from(libc::SOCK_DGRAM | libc::SOCK_CLOEXEC);
+        let socket = call(libc::SYS_socket, [libc::AF_INET.into(), kind, 0, 0, 0]);
+        if socket < 0 {
+            return socket;
+        }
+        let mut request: libc::ifreq = MaybeUninit::zeroed().assume_init();
+        request.ifr_name[0] = b'l'.cast_signed();
+        request.ifr_name[1] = b'o'.cast_signed();
+        let request = &raw mut request;
+        let at = request as c_long;
+        let get = libc::SIOCGIFFLAGS.cast_signed();
+        let mut answer = call(libc::SYS_ioctl, [socket, get, at, 0, 0]);
+        if answer >= 0 {
+            (*request).ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short;
+            let set = libc::SIOCSIFFLAGS.cast_signed();
+            answer = call(libc::SYS_ioctl, [socket, set, at, 0, 0]);
+        }
+        call(libc::SYS_close, [socket, 0, 0, 0, 0]);
+        answer.min(0)
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 mod helper {
     use std::ffi::{c_int, c_long, c_void};
@@ -54,6 +99,7 @@ mod helper {
     use rustix::process::Pid;
     use rustix::thread::{sched_getaffinity, sched_getcpu, sched_setaffinity};
 
+    use super::loopback;
     use crate::raw::call;
 
     /// Bytes of the helper's stack; it needs a few hundred.
@@ -164,8 +210,9 @@ mod helper {
             if answer < 0 {
                 return answer;
             }
-            let answer = raise_loopback();
-            if answer < 0 {
+            let answer = loopback();
+            // ENODEV: a kernel without one
+            if answer < 0 && answer != c_long::from(-libc::ENODEV) {
                 return answer;
             }
             let path = c"/proc/self/ns/net".as_ptr() as c_long;
@@ -181,37 +228,6 @@ mod helper {
             );
             call(libc::SYS_close, [opened, 0, 0, 0, 0]);
             answer.min(0)
-        }
-    }
-
-    /// # Safety
-    /// None beyond those of system calls.
-    unsafe fn raise_loopback() -> c_long {
-        // SAFETY: ifreq is plain data for which all zeroes is a value; the name ends with a zero byte, and the kernel fills ifru_flags in
-        unsafe {
-            let kind = c_long::from(libc::SOCK_DGRAM | libc::SOCK_CLOEXEC);
-            let socket = call(libc::SYS_socket, [libc::AF_INET.into(), kind, 0, 0, 0]);
-            if socket < 0 {
-                return socket;
-            }
-            let mut request: libc::ifreq = MaybeUninit::zeroed().assume_init();
-            request.ifr_name[0] = b'l'.cast_signed();
-            request.ifr_name[1] = b'o'.cast_signed();
-            let request = &raw mut request;
-            let at = request as c_long;
-            let get = libc::SIOCGIFFLAGS.cast_signed();
-            let mut answer = call(libc::SYS_ioctl, [socket, get, at, 0, 0]);
-            if answer >= 0 {
-                (*request).ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short;
-                let set = libc::SIOCSIFFLAGS.cast_signed();
-                answer = call(libc::SYS_ioctl, [socket, set, at, 0, 0]);
-            }
-            call(libc::SYS_close, [socket, 0, 0, 0, 0]);
-            // ENODEV: a kernel without one
-            match answer == c_long::from(-libc::ENODEV) {
-                true => 0,
-                false => answer,
-            }
         }
     }
 }

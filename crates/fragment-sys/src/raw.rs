@@ -1,7 +1,6 @@
 //! System calls without the C library, which keeps their errors in memory that a process made by CLONE_VM has in common with its maker,
 //! and which is not there yet in a program's first instructions.
 
-use std::arch::asm;
 use std::ffi::c_long;
 
 /// A system call: the kernel's answer, an errno below zero.
@@ -9,12 +8,13 @@ use std::ffi::c_long;
 /// # Safety
 /// As for the call.
 #[inline]
+#[cfg(target_arch = "x86_64")]
 pub(crate) unsafe fn call(number: c_long, arguments: [c_long; 5]) -> c_long {
     let [a, b, c, d, e] = arguments;
     let answer;
     // SAFETY: the kernel changes rax, rcx and r11 and what the caller has pointed it to (syscall(2))
     unsafe {
-        asm!(
+        std::arch::asm!(
             "syscall",
             inlateout("rax") number => answer,
             in("rdi") a,
@@ -28,4 +28,22 @@ pub(crate) unsafe fn call(number: c_long, arguments: [c_long; 5]) -> c_long {
         );
     }
     answer
+}
+
+/// The same by the C library: for whom its errno does no harm.
+///
+/// # Safety
+/// As for the call.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) unsafe fn call(number: c_long, arguments: [c_long; 5]) -> c_long {
+    let [a, b, c, d, e] = arguments;
+    // SAFETY: as promised
+    match unsafe { libc::syscall(number, a, b, c, d, e) } {
+        -1 => -c_long::from(
+            std::io::Error::last_os_error()
+                .raw_os_error()
+                .unwrap_or(libc::EINVAL),
+        ),
+        answer => answer,
+    }
 }

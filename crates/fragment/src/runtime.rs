@@ -77,14 +77,6 @@ struct Place {
     store: PathBuf,
 }
 
-/// A container of which everything is decided.
-struct Decided<'a> {
-    bundle: &'a Bundle,
-    underway: Underway,
-    composition: Option<&'a Composition>,
-    extra: &'a [u8],
-}
-
 /// The OCI operations, with composition. Those that do not differ from a runtime without composition are
 /// [`Runtime::launch`]'s.
 #[derive(Debug)]
@@ -112,12 +104,11 @@ impl Runtime {
     /// [`RuntimeError`]; nothing of the container is left then.
     pub fn create(&self, bundle: &Bundle, options: &CreateOptions) -> Result<(), RuntimeError> {
         let request = Request::of_bundle(&self.settings, bundle, options.id.as_str());
-        let launch = |made: Decided<'_>| {
-            let (underway, composition) = (made.underway, made.composition);
-            let bundle = made.bundle;
-            self.launch
-                .create(bundle, options, underway, composition, made.extra)
-        };
+        let launch =
+            |bundle: &Bundle, underway, composition: Option<&Composition>, extra: &[u8]| {
+                self.launch
+                    .create(bundle, options, underway, composition, extra)
+            };
         // the observer outlives this process: nobody waits for it
         self.composed(bundle, options, Wishes::default(), request, false, launch)?;
         Ok(())
@@ -150,12 +141,11 @@ impl Runtime {
         wishes: Wishes,
         request: Option<Request>,
     ) -> Result<(i32, Option<Observer>), RuntimeError> {
-        let launch = |made: Decided<'_>| {
-            let (underway, composition) = (made.underway, made.composition);
-            let bundle = made.bundle;
-            self.launch
-                .run(bundle, options, underway, composition, made.extra)
-        };
+        let launch =
+            |bundle: &Bundle, underway, composition: Option<&Composition>, extra: &[u8]| {
+                self.launch
+                    .run(bundle, options, underway, composition, extra)
+            };
         let is_over = !options.detach && !options.keep;
         self.composed(bundle, options, wishes, request, is_over, launch)
     }
@@ -193,7 +183,7 @@ impl Runtime {
         wishes: Wishes,
         request: Option<Request>,
         is_over: bool,
-        launch: impl FnOnce(Decided<'_>) -> Result<T, LaunchError>,
+        launch: impl FnOnce(&Bundle, Underway, Option<&Composition>, &[u8]) -> Result<T, LaunchError>,
     ) -> Result<(T, Option<Observer>), RuntimeError> {
         let (id, started) = (&options.id, Instant::now());
         // a name that is taken is told before anything about the bundle: its lease must not be replaced
@@ -229,13 +219,7 @@ impl Runtime {
         };
         let bundle = observed.as_ref().unwrap_or(bundle);
         let Some(store) = library.store().filter(|_| plan.is_composed()) else {
-            let made = Decided {
-                bundle,
-                underway,
-                composition: None,
-                extra: &[],
-            };
-            return Ok((launch(made)?, observer));
+            return Ok((launch(bundle, underway, None, &[])?, observer));
         };
         let key = self.lease_key(id);
         let holder = Holder {
@@ -279,13 +263,7 @@ impl Runtime {
         })?;
         metrics.add(Counter::Composed, 1);
         metrics.composed(started.elapsed());
-        let made = Decided {
-            bundle,
-            underway,
-            composition: Some(&composition),
-            extra: &extra,
-        };
-        let launched = launch(made).map_err(|error| {
+        let launched = launch(bundle, underway, Some(&composition), &extra).map_err(|error| {
             // another create of the same name owns the lease then
             if !matches!(error, LaunchError::Exists { .. })
                 && let Err(second) = store.release(&key)

@@ -355,13 +355,8 @@ impl Creation {
     }
 
     fn executor(&self) -> FragmentExecutor {
-        let linux = self.derived.spec.linux().as_ref();
-        let namespaces = linux.and_then(|linux| linux.namespaces().as_ref());
-        let new_network = namespaces.into_iter().flatten().any(|namespace| {
-            namespace.typ() == LinuxNamespaceType::Network && namespace.path().is_none()
-        });
         let init = Init {
-            new_network,
+            new_network: network::is_new(&self.derived.spec),
             after_mounts: self.derived.after_mounts.clone(),
             sysctls: self.joined.sysctls.clone(),
             start_container: self.derived.start_container.clone(),

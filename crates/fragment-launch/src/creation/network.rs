@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use fragment_sys::network::Ahead;
-use libcontainer::oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
+use libcontainer::oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, Spec};
 
 /// What is being made for a container already while the rest is still being decided: its network namespace. Dropped, nothing of it is left.
 ///
@@ -26,12 +26,17 @@ impl Underway {
 }
 
 fn is_new_and_the_hosts(spec: &Spec) -> bool {
+    is_new(spec) && !namespaces(spec).any(|one| one.typ() == LinuxNamespaceType::User)
+}
+
+/// Whether the container's network namespace is one of its own that nobody has made yet.
+pub(crate) fn is_new(spec: &Spec) -> bool {
+    namespaces(spec).any(|one| one.typ() == LinuxNamespaceType::Network && one.path().is_none())
+}
+
+fn namespaces(spec: &Spec) -> impl Iterator<Item = &LinuxNamespace> {
     let linux = spec.linux().iter();
-    let mut namespaces = linux.flat_map(Linux::namespaces).flatten();
-    let new = namespaces.clone().any(|namespace| {
-        namespace.typ() == LinuxNamespaceType::Network && namespace.path().is_none()
-    });
-    new && !namespaces.any(|namespace| namespace.typ() == LinuxNamespaceType::User)
+    linux.flat_map(Linux::namespaces).flatten()
 }
 
 /// Has `spec` join the namespace of this descriptor, or make one itself.

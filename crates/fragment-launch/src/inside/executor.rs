@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use fragment_sys::{mount, process, signal};
+use fragment_sys::{mount, network, process, signal};
 use libcontainer::container::State;
 use libcontainer::oci_spec::runtime::{Hook, LinuxSeccomp, Process};
 use rustix::fs::{Mode, OFlags, Uid};
@@ -434,7 +434,7 @@ impl Init {
 }
 
 fn raise_loopback() -> Result<(), StepError> {
-    match process::raise_loopback() {
+    match network::raise_loopback() {
         // ENODEV: a kernel without one; EPERM: a network namespace owned by somebody else
         Err(error)
             if !matches!(
