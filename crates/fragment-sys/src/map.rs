@@ -2,54 +2,102 @@
 
 use std::io;
 use std::ops::Deref;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
+use std::sync::OnceLock;
 
 use rustix::fs::{FileType, Mode, fstat};
+use rustix::io::{Errno, pread};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-/// A whole file, mapped read-only and shared with the page cache.
-///
-/// It reads as a byte slice.
+/// A file that its writers *replace by rename(2)*, and never truncate or write in place. Its bytes are mapped when they are first asked for, shared
+/// with the page cache: of a large file the kernel maps a large part at once, which is not for who wants its first bytes alone.
 #[derive(Debug)]
-pub struct FileMap {
+pub struct ReplacedFile {
+    file: OwnedFd,
+    length: usize,
+    map: OnceLock<FileMap>,
+}
+
+impl ReplacedFile {
+    /// Takes `file`. How it is written is a promise about the file's owner, who can break it and so crash the reader (SIGBUS); it is checked
+    /// as far as it can be: the file is a regular one that nobody but its owner can open for writing.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] for an empty file, one that is not regular or is writable for group or others;
+    /// else as fstat(2).
+    pub fn new(file: OwnedFd) -> io::Result<Self> {
+        let invalid = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
+        let stat = fstat(&file)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(invalid("not a regular file"));
+        }
+        if Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH) {
+            return Err(invalid("writable by others than its owner"));
+        }
+        let length = usize::try_from(stat.st_size)
+            .ok()
+            .filter(|&length| length > 0)
+            .ok_or_else(|| invalid("empty file"))?;
+        Ok(Self {
+            file,
+            length,
+            map: OnceLock::new(),
+        })
+    }
+
+    /// Its length in bytes, never 0.
+    #[expect(clippy::len_without_is_empty, reason = "never empty")]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Its first bytes, as many as `buffer` holds or it has.
+    ///
+    /// # Errors
+    /// As pread(2).
+    pub fn head<'a>(&self, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        let mut have = 0;
+        while have < buffer.len() {
+            match pread(&self.file, &mut buffer[have..], have as u64) {
+                Ok(0) => break,
+                Ok(count) => have += count,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(&buffer[..have])
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// As mmap(2).
+    pub fn bytes(&self) -> io::Result<&[u8]> {
+        if let Some(map) = self.map.get() {
+            return Ok(map);
+        }
+        let map = FileMap::new(self.file.as_fd(), self.length)?;
+        Ok(self.map.get_or_init(|| map))
+    }
+}
+
+/// A whole file of the kind above, mapped read-only.
+#[derive(Debug)]
+struct FileMap {
     address: NonNull<u8>,
     length: usize,
 }
 
-// SAFETY: the map is read-only memory that nobody writes to while it lives (see `of_replaced`); it is not tied to the
+// SAFETY: the map is read-only memory that nobody writes to while it lives (see `ReplacedFile`); it is not tied to the
 // thread that made it.
 unsafe impl Send for FileMap {}
 // SAFETY: as above: shared reads of memory that does not change are free of races.
 unsafe impl Sync for FileMap {}
 
 impl FileMap {
-    /// Maps `file`, which must be one that its writers *replace by rename(2)*, and never truncate or write in place.
-    ///
-    /// That is a promise about the file's owner, who can break it and so crash the reader (SIGBUS); it is checked as far
-    /// as it can be: the file is a regular one that nobody but its owner can open for writing.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] for an empty file, one that is not regular or is writable for group or others;
-    /// else as mmap(2).
-    pub fn of_replaced(file: BorrowedFd<'_>) -> io::Result<Self> {
-        let stat = fstat(file)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "not a regular file",
-            ));
-        }
-        if Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "writable by others than its owner",
-            ));
-        }
-        let length = usize::try_from(stat.st_size)
-            .ok()
-            .filter(|&length| length > 0)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "empty file"))?;
+    fn new(file: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
         // SAFETY: mmap(2) without MAP_FIXED at a null hint takes an unused address range: no memory of ours is replaced.
         // The bytes do not change and no page vanishes while the map lives, because the file is only ever replaced by
         // rename: its inode, which the map keeps alive, is written once, before it gets its name, and never truncated.
@@ -73,7 +121,7 @@ impl Deref for FileMap {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: `address` is the start of `length` readable bytes, mapped until drop, and unchanging (`of_replaced`);
+        // SAFETY: `address` is the start of `length` readable bytes, mapped until drop, and unchanging (`ReplacedFile`);
         // a file length never exceeds isize::MAX.
         unsafe { std::slice::from_raw_parts(self.address.as_ptr(), self.length) }
     }
@@ -90,25 +138,33 @@ impl Drop for FileMap {
 mod tests {
     use std::fs::{self, File, Permissions};
     use std::io;
-    use std::os::fd::AsFd;
     use std::os::unix::fs::PermissionsExt;
 
-    use super::FileMap;
+    use super::ReplacedFile;
 
-    fn map(path: &std::path::Path) -> io::Result<FileMap> {
-        FileMap::of_replaced(File::open(path).unwrap().as_fd())
+    fn open(path: &std::path::Path) -> io::Result<ReplacedFile> {
+        ReplacedFile::new(File::open(path).unwrap().into())
     }
 
     #[test]
     fn reads_as_the_file_and_outlives_its_replacement() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
-        let content = vec![7u8; 10_000];
+        let content: Vec<u8> = (0..10_000u16)
+            .map(|number| number.to_le_bytes()[0])
+            .collect();
         fs::write(&path, &content).unwrap();
-        let mapped = map(&path).unwrap();
+        let file = open(&path).unwrap();
         fs::write(dir.path().join("new"), b"x").unwrap();
         fs::rename(dir.path().join("new"), &path).unwrap();
-        assert_eq!(&*mapped, content.as_slice());
+        assert_eq!(file.len(), content.len());
+        assert_eq!(file.head(&mut [0; 5]).unwrap(), &content[..5]);
+        assert_eq!(file.head(&mut [0; 20_000]).unwrap(), content);
+        assert_eq!(file.bytes().unwrap(), content);
+        assert!(
+            std::ptr::eq(file.bytes().unwrap(), file.bytes().unwrap()),
+            "mapped once"
+        );
     }
 
     #[test]
@@ -119,18 +175,18 @@ mod tests {
         for mode in [0o664, 0o646] {
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             assert_eq!(
-                map(&path).unwrap_err().kind(),
+                open(&path).unwrap_err().kind(),
                 io::ErrorKind::InvalidInput,
                 "{mode:o}"
             );
         }
         assert_eq!(
-            map(dir.path()).unwrap_err().kind(),
+            open(dir.path()).unwrap_err().kind(),
             io::ErrorKind::InvalidInput
         );
         fs::write(dir.path().join("empty"), b"").unwrap();
         assert_eq!(
-            map(&dir.path().join("empty")).unwrap_err().kind(),
+            open(&dir.path().join("empty")).unwrap_err().kind(),
             io::ErrorKind::InvalidInput
         );
     }

@@ -1,10 +1,9 @@
 //! Searching a catalogue.
 
 use std::ops::Range;
-use std::os::fd::AsFd;
 use std::path::Path;
 
-use fragment_sys::map::FileMap;
+use fragment_sys::map::ReplacedFile;
 use fragment_types::catalogue::{CommandProvider, PathProvider, SonameProvider};
 use fragment_types::{Catalogue, CatalogueError, ComponentIndex, ComponentSummary, Digest};
 
@@ -16,10 +15,10 @@ use super::{
 use crate::error::StoreError;
 use crate::layout;
 
-/// A catalogue file, mapped. It is one state of the library: later changes do not show in it.
+/// A catalogue file, mapped when it is searched. It is one state of the library: later changes do not show in it.
 #[derive(Debug)]
 pub struct MappedCatalogue {
-    map: FileMap,
+    file: ReplacedFile,
     view: View,
 }
 
@@ -38,9 +37,11 @@ impl MappedCatalogue {
     /// [`StoreError::Open`], or [`StoreError::Catalogue`] when it is damaged or of another version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let file = layout::open_file(path)?;
-        let map = FileMap::of_replaced(file.as_fd()).map_err(StoreError::read(path))?;
-        let view = View::parse(&map)?;
-        Ok(Self { map, view })
+        let file = ReplacedFile::new(file.into()).map_err(StoreError::read(path))?;
+        let mut header = [0; HEADER];
+        let header = file.head(&mut header).map_err(StoreError::read(path))?;
+        let view = View::parse(header, file.len())?;
+        Ok(Self { file, view })
     }
 
     /// What components need and nobody provides.
@@ -48,7 +49,7 @@ impl MappedCatalogue {
     /// # Errors
     /// When the catalogue is damaged.
     pub fn unresolved(&self) -> Result<Vec<Unresolved>, CatalogueError> {
-        let item = checked(self.section(Section::Unresolved))?;
+        let item = checked(self.section(Section::Unresolved)?)?;
         serde_json::from_slice(item).map_err(|_| damaged("unresolved needs are unreadable"))
     }
 
@@ -57,14 +58,14 @@ impl MappedCatalogue {
     /// # Errors
     /// When anything is damaged.
     pub fn verify(&self) -> Result<(), CatalogueError> {
-        self.items(Section::RecordDirectory, Section::Records)
+        self.items(Section::RecordDirectory, Section::Records)?
             .check_ends()?;
-        self.items(Section::BlockDirectory, Section::Blocks)
+        self.items(Section::BlockDirectory, Section::Blocks)?
             .check_ends()?;
         for index in 0..self.view.components {
             self.component(ComponentIndex(index))?;
         }
-        let blocks = self.items(Section::BlockDirectory, Section::Blocks);
+        let blocks = self.items(Section::BlockDirectory, Section::Blocks)?;
         let mut last = Vec::new();
         for block in 0..blocks.len() {
             let mut entries = Entries::new(blocks.get(block)?);
@@ -89,24 +90,27 @@ impl MappedCatalogue {
         }
     }
 
-    fn section(&self, section: Section) -> &[u8] {
-        // the ranges were checked against the length of the map
-        self.map
+    fn section(&self, section: Section) -> Result<&[u8], CatalogueError> {
+        let bytes = self.file.bytes().map_err(|error| CatalogueError {
+            detail: format!("the catalogue cannot be mapped: {error}"),
+        })?;
+        // the ranges were checked against its length
+        Ok(bytes
             .get(self.view.sections[section as usize].clone())
-            .unwrap_or_default()
+            .unwrap_or_default())
     }
 
-    fn items(&self, directory: Section, data: Section) -> Items<'_> {
-        Items {
-            directory: self.section(directory),
-            data: self.section(data),
-        }
+    fn items(&self, directory: Section, data: Section) -> Result<Items<'_>, CatalogueError> {
+        Ok(Items {
+            directory: self.section(directory)?,
+            data: self.section(data)?,
+        })
     }
 
     /// The postings of a key; empty when it is not there.
     fn find(&self, kind: KeyKind, name: &str) -> Result<&[u8], CatalogueError> {
         let key = kind.key(name);
-        let blocks = self.items(Section::BlockDirectory, Section::Blocks);
+        let blocks = self.items(Section::BlockDirectory, Section::Blocks)?;
         // the last block that starts at or before the key
         let (mut low, mut high) = (0, blocks.len());
         while low < high {
@@ -157,7 +161,7 @@ impl Catalogue for MappedCatalogue {
     }
 
     fn component(&self, index: ComponentIndex) -> Result<ComponentSummary, CatalogueError> {
-        let records = self.items(Section::RecordDirectory, Section::Records);
+        let records = self.items(Section::RecordDirectory, Section::Records)?;
         serde_json::from_slice(records.get(index.0 as usize)?)
             .map_err(|_| damaged(format!("record {} is unreadable", index.0)))
     }
@@ -196,10 +200,11 @@ impl Catalogue for MappedCatalogue {
 }
 
 impl View {
-    fn parse(bytes: &[u8]) -> Result<Self, CatalogueError> {
-        let header = bytes
-            .get(..HEADER)
-            .ok_or_else(|| damaged("it is cut short"))?;
+    /// Of the header, and the length of all in bytes.
+    fn parse(header: &[u8], length: usize) -> Result<Self, CatalogueError> {
+        if header.len() != HEADER {
+            return Err(damaged("it is cut short"));
+        }
         let mut reader = Reader(header);
         let mut number = |length| {
             let mut bytes = [0; 8];
@@ -223,8 +228,7 @@ impl View {
         {
             return Err(damaged("the check sum of its header is wrong"));
         }
-        Self::fields(&header[12..], bytes.len())
-            .ok_or_else(|| damaged("its header is inconsistent"))
+        Self::fields(&header[12..], length).ok_or_else(|| damaged("its header is inconsistent"))
     }
 
     /// The header after magic and version.
