@@ -11,7 +11,8 @@ use anyhow::Context as _;
 use fragment::trace::{self, Moment};
 use serde_json::json;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
@@ -48,21 +49,65 @@ pub(crate) fn open(global: &Global, began: Moment) -> anyhow::Result<()> {
         (false, None) => runtime::logged(),
     };
     let level = level_filter(level);
-    let everything = level >= LevelFilter::DEBUG;
-    // libcontainer reports what it merely works around as warnings; they would bury the one line that counts
-    let ours = filter_fn(move |metadata| {
-        *metadata.level() <= level && (everything || metadata.target().starts_with("fragment"))
-    });
-    let lines = Lines.with_filter(ours.with_max_level_hint(level));
-    let line = everything.then_some(phase as fn(&str));
+    let line = (level >= LevelFilter::DEBUG).then_some(phase as fn(&str));
     let phases = trace::layer(runtime::trace(), line, began)?;
-    let events = ErrorEvents::install().context("open the memory for error events")?;
+    let errors = ErrorEvents::install().context("open the memory for error events")?;
+    let Some(phases) = phases else {
+        return tracing::subscriber::set_global_default(Events { errors, level })
+            .context("begin to take events");
+    };
+    let logged = filter_fn(move |metadata| is_logged(metadata, level));
     tracing_subscriber::registry()
-        .with(events.with_filter(LevelFilter::ERROR))
-        .with(lines)
+        .with(errors.with_filter(LevelFilter::ERROR))
+        .with(Lines.with_filter(logged.with_max_level_hint(level)))
         .with(phases)
         .init();
     Ok(())
+}
+
+/// Whether an event becomes a line.
+fn is_logged(metadata: &Metadata<'_>, level: LevelFilter) -> bool {
+    let everything = level >= LevelFilter::DEBUG;
+    // libcontainer reports what it merely works around as warnings; they would bury the one line that counts
+    *metadata.level() <= level && (everything || metadata.target().starts_with("fragment"))
+}
+
+/// Takes events where nobody asks for spans: tracing-subscriber's registry has 40 kB of memory for them, which each command would fill.
+struct Events {
+    errors: ErrorEvents,
+    level: LevelFilter,
+}
+
+impl Subscriber for Events {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event()
+            && (*metadata.level() == Level::ERROR || is_logged(metadata, self.level))
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.level.max(LevelFilter::ERROR))
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        self.errors.keep(event);
+        if is_logged(event.metadata(), self.level) {
+            line(event);
+        }
+    }
+
+    // no span is enabled
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
 }
 
 fn phase(line: &str) {
@@ -136,16 +181,20 @@ struct Lines;
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-        // errors of ours are written once, at the end, with their whole chain
-        let own = event.metadata().target().starts_with("fragment");
-        if own && *event.metadata().level() == Level::ERROR {
-            return;
-        }
-        let mut message = Message(String::new());
-        event.record(&mut message);
-        if let Some(log) = LOG.get() {
-            log.line(level_name(*event.metadata().level()), &message.0);
-        }
+        line(event);
+    }
+}
+
+fn line(event: &Event<'_>) {
+    // errors of ours are written once, at the end, with their whole chain
+    let own = event.metadata().target().starts_with("fragment");
+    if own && *event.metadata().level() == Level::ERROR {
+        return;
+    }
+    let mut message = Message(String::new());
+    event.record(&mut message);
+    if let Some(log) = LOG.get() {
+        log.line(level_name(*event.metadata().level()), &message.0);
     }
 }
 

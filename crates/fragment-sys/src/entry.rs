@@ -11,12 +11,13 @@
 //!
 //! What the compiler's own start-up file does in a static program is left out as well: it registers the tables for unwinding, which maps
 //! them, and makes the first backtrace sort all of them into memory of its own. Not registered, they are found by the program's headers, which
-//! have an index of them (`PT_GNU_EH_FRAME`). Two functions of its library do nothing for that (`ld --wrap`).
+//! have an index of them (`PT_GNU_EH_FRAME`). Two functions of its library do nothing for that (`ld --wrap`). The programs that hack/build makes
+//! have no such tables: a third one tells who asks for a backtrace that there is none.
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64 {
     use std::arch::global_asm;
-    use std::ffi::{c_char, c_long, c_void};
+    use std::ffi::{c_char, c_int, c_long, c_void};
     use std::mem::MaybeUninit;
     use std::ptr;
 
@@ -85,6 +86,15 @@ mod x86_64 {
     #[unsafe(no_mangle)]
     extern "C" fn __wrap___deregister_frame_info(_: *const c_void) -> *mut c_void {
         ptr::null_mut()
+    }
+
+    /// In the place of libgcc's `_Unwind_Backtrace` where there are no tables for unwinding (hack/cc): the stack ends where it is asked for.
+    /// libgcc's ends the process, as it finds not even itself.
+    #[unsafe(no_mangle)]
+    extern "C" fn __wrap__Unwind_Backtrace(_: *const c_void, _: *mut c_void) -> c_int {
+        /// `_URC_END_OF_STACK` (Itanium C++ ABI: Exception Handling, 1.3).
+        const END_OF_STACK: c_int = 5;
+        END_OF_STACK
     }
 
     /// `struct statfs` of the kernel, in words, and which of them `f_flags` is (asm-generic/statfs.h); the libc crate's has no such field.

@@ -7,6 +7,7 @@ pub mod file;
 pub mod fork;
 pub mod lock;
 pub mod map;
+pub mod memory;
 pub mod merge;
 pub mod mount;
 pub mod network;

@@ -3,11 +3,12 @@
 //! Rust's runtime reads /proc/self/maps to find the end of the stack and makes a stack for signals, all to tell a stack overflow from another
 //! segmentation fault: 15 system calls and the C library's scanf, a twentieth of `state`. A program with [`main!`](crate::main) does without,
 //! and gets all else that the runtime does: descriptors 0 to 2 are open, SIGPIPE is an error of write(2), and what was printed is written out
-//! at the end. Its arguments are [`std::env::args_os`], as always.
+//! at the end. Its arguments are [`std::env::args_os`], as always; its memory is an [`Arena`](crate::memory::Arena).
 
 use std::ffi::c_int;
 use std::io::{self, Write as _};
 
+use crate::memory;
 use crate::process::is_open;
 
 /// What a program tells who called it.
@@ -25,10 +26,13 @@ impl From<u8> for ExitCode {
     }
 }
 
-/// Makes `fn() -> ExitCode` the program. The crate has to be `#![no_main]`.
+/// Makes `fn() -> ExitCode` the program. The crate has to be `#![no_main]` and to name no allocator.
 #[macro_export]
 macro_rules! main {
     ($program:path) => {
+        #[global_allocator]
+        static MEMORY: $crate::memory::Arena = $crate::memory::Arena;
+
         /// Called by the C library.
         #[unsafe(no_mangle)]
         pub extern "C" fn main(
@@ -44,6 +48,7 @@ macro_rules! main {
 #[doc(hidden)]
 #[must_use]
 pub fn run(program: fn() -> ExitCode) -> c_int {
+    memory::begin();
     open_standard_streams();
     // SAFETY: ignoring a signal installs no code
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };

@@ -18,12 +18,10 @@ const TOLERANCE: Tolerance = Tolerance {
 /// How many bytes a call asks for.
 type Bytes = fn(Arguments) -> u64;
 
-/// The functions of malloc(3) that Rust's allocator calls.
-const FUNCTIONS: [(&str, Bytes); 4] = [
-    ("malloc", |[size, ..]| size),
-    ("calloc", |[count, size, _]| count * size),
-    ("realloc", |[_, size, _]| size),
-    ("posix_memalign", |[_, _, size]| size),
+/// What Rust's code allocates by (`fragment_sys::memory`).
+const FUNCTIONS: [(&str, Bytes); 2] = [
+    ("fragment_allocate", |[size, ..]| size),
+    ("fragment_reallocate", |[_, _, _, size]| size),
 ];
 
 /// Where those functions are in the binary: hack/build leaves their names in it.
@@ -49,7 +47,7 @@ fn check(command: &str, measure: impl Fn() -> Call) {
     }
     let functions = addresses();
     if functions.is_empty() {
-        return println!("skipped: the binary does not tell where malloc is");
+        return println!("skipped: the binary does not tell where it allocates");
     }
     let places: BTreeSet<u64> = functions.keys().copied().collect();
     let count = || -> Figures {
@@ -93,11 +91,16 @@ fn state() {
 }
 
 #[test]
+fn create() {
+    scenario::create(measured);
+}
+
+#[test]
+fn start() {
+    scenario::start(measured);
+}
+
+#[test]
 fn delete() {
-    let scene = scenario::plain();
-    scenario::warm(&scene);
-    check("delete", || {
-        scene.up().stopped();
-        scenario::kept(&scene, scene.call(["delete", &scene.id]))
-    });
+    scenario::delete(measured);
 }

@@ -45,3 +45,21 @@ fn run_composed() {
 fn state() {
     scenario::state(measured);
 }
+
+#[test]
+#[ignore = "a minute: single steps"]
+fn create() {
+    scenario::create(measured);
+}
+
+#[test]
+#[ignore = "half a minute: single steps"]
+fn start() {
+    scenario::start(measured);
+}
+
+#[test]
+#[ignore = "half a minute: single steps"]
+fn delete() {
+    scenario::delete(measured);
+}

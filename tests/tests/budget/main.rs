@@ -6,7 +6,7 @@
 //! | figure | how it is found |
 //! |---|---|
 //! | system calls | strace(1), by kinds of calls; `hack/system-calls` tells them one by one |
-//! | allocations | breakpoints at malloc(3) and its relatives, in the command and in each process that it makes |
+//! | allocations | breakpoints where Rust's code allocates, in the command and in each process that it makes |
 //! | instructions | single steps of the processor, of the same processes |
 //! | binary size | stat(2) |
 //!
@@ -18,6 +18,7 @@
 mod allocations;
 mod binary;
 mod calls;
+mod habits;
 mod instructions;
 mod scenario;
 mod size;

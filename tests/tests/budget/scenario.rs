@@ -80,6 +80,39 @@ fn running(
     });
 }
 
+/// `create` of what lacks nothing, with a plan that was kept, until the command ends and the first process waits.
+pub(crate) fn create(measured: impl FnOnce(&str, &Scene, &dyn Fn() -> Call)) {
+    let scene = plain();
+    warm(&scene);
+    measured("create", &scene, &|| {
+        scene.delete();
+        kept(&scene, scene.create_call(&[]))
+    });
+    scene.delete();
+}
+
+/// `start` of it, without the first process.
+pub(crate) fn start(measured: impl FnOnce(&str, &Scene, &dyn Fn() -> Call)) {
+    let scene = plain();
+    warm(&scene);
+    measured("start", &scene, &|| {
+        scene.delete();
+        kept(&scene, scene.create_call(&[])).output().ok();
+        kept(&scene, scene.call(["start", &scene.id]))
+    });
+    scene.delete();
+}
+
+/// `delete` of it when its program has ended.
+pub(crate) fn delete(measured: impl FnOnce(&str, &Scene, &dyn Fn() -> Call)) {
+    let scene = plain();
+    warm(&scene);
+    measured("delete", &scene, &|| {
+        scene.up().stopped();
+        kept(&scene, scene.call(["delete", &scene.id]))
+    });
+}
+
 /// `state` of a container that runs.
 pub(crate) fn state(measured: impl FnOnce(&str, &Scene, &dyn Fn() -> Call)) {
     let scene = living();

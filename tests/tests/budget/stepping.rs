@@ -21,6 +21,8 @@ const BREAKPOINT: i64 = 0xcc;
 struct Traced {
     root: Pid,
     child: Child,
+    /// Those that it made and that are alive and traced, as far as they were heard of.
+    made: BTreeSet<Pid>,
 }
 
 impl Traced {
@@ -50,7 +52,11 @@ impl Traced {
             }
             .expect("continue the shell");
         }
-        Self { root, child }
+        Self {
+            root,
+            child,
+            made: BTreeSet::new(),
+        }
     }
 
     /// What happens next in any of the processes; `None` when the command has ended.
@@ -65,7 +71,15 @@ impl Traced {
             WaitStatus::Signaled(process, signal, _) if process == self.root => {
                 panic!("the command was killed by {signal}")
             }
-            status => Some(status),
+            status => {
+                match status {
+                    WaitStatus::Exited(process, _) | WaitStatus::Signaled(process, ..) => {
+                        self.made.remove(&process);
+                    }
+                    _ => self.made.extend(status.pid().filter(|it| *it != self.root)),
+                }
+                Some(status)
+            }
         }
     }
 
@@ -73,10 +87,23 @@ impl Traced {
     fn is_container(&self, process: Pid, event: i32) -> bool {
         event == nix::libc::PTRACE_EVENT_EXEC && process != self.root
     }
+
+    /// Leaves a process that stands alone.
+    fn detach(&mut self, process: Pid) {
+        self.made.remove(&process);
+        let _ = ptrace::detach(process, None);
+    }
 }
 
 impl Drop for Traced {
     fn drop(&mut self) {
+        // what a command leaves behind, as `create` does, goes on without us
+        for process in std::mem::take(&mut self.made) {
+            if ptrace::interrupt(process).is_ok() {
+                let _ = waitpid(process, Some(WaitPidFlag::__WALL));
+                let _ = ptrace::detach(process, None);
+            }
+        }
         // waited for already, or killed here
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -100,7 +127,7 @@ pub(crate) fn instructions(call: Call) -> u64 {
             }
             WaitStatus::Stopped(process, signal) => step(process, Some(signal)),
             WaitStatus::PtraceEvent(process, _, event) if traced.is_container(process, event) => {
-                detach(process);
+                traced.detach(process);
             }
             WaitStatus::PtraceEvent(process, ..) => step(process, None),
             _ => {}
@@ -109,8 +136,8 @@ pub(crate) fn instructions(call: Call) -> u64 {
     count
 }
 
-/// What is known when a process comes to a place: its first three arguments.
-pub(crate) type Arguments = [u64; 3];
+/// What is known when a process comes to a place: its first four arguments.
+pub(crate) type Arguments = [u64; 4];
 
 /// Calls `arrived` with an address and arguments each time that the command or a process that it makes comes to one of `addresses`.
 pub(crate) fn arrivals(
@@ -143,7 +170,8 @@ pub(crate) fn arrivals(
                     proceed(process, None);
                     continue;
                 };
-                arrived(address, [registers.rdi, registers.rsi, registers.rdx]);
+                let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.rcx];
+                arrived(address, arguments);
                 registers.rip = address;
                 ptrace::setregs(process, registers).expect("set registers");
                 write(process, address, *word);
@@ -154,7 +182,7 @@ pub(crate) fn arrivals(
             }
             WaitStatus::Stopped(process, signal) => proceed(process, Some(signal)),
             WaitStatus::PtraceEvent(process, _, event) if traced.is_container(process, event) => {
-                detach(process);
+                traced.detach(process);
             }
             WaitStatus::PtraceEvent(process, _, event) => {
                 if event == nix::libc::PTRACE_EVENT_EXEC {
@@ -175,10 +203,6 @@ fn step(process: Pid, signal: Option<Signal>) {
 
 fn proceed(process: Pid, signal: Option<Signal>) {
     let _ = ptrace::cont(process, signal);
-}
-
-fn detach(process: Pid) {
-    let _ = ptrace::detach(process, None);
 }
 
 fn write(process: Pid, address: u64, word: i64) {

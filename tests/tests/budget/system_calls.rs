@@ -72,11 +72,16 @@ fn under_strace(call: Call, log: &Path) -> Call {
     call.within(&format!("exec strace -f -q -y -o {} \"$@\"", log.display()))
 }
 
-/// Makes the call, well, and counts what it and the processes it made did.
-fn traced(scene: &Scene, call: Call) -> Counts {
+/// Makes the call, well: strace's log of it.
+pub(crate) fn log_of(scene: &Scene, call: Call) -> String {
     let log = scene.file("strace");
     under_strace(call, &log).output().ok();
-    let text = fs::read_to_string(&log).expect("strace's log");
+    fs::read_to_string(&log).expect("strace's log")
+}
+
+/// The same, and counts what it and the processes it made did.
+fn traced(scene: &Scene, call: Call) -> Counts {
+    let text = log_of(scene, call);
     strace::count(text.lines(), strace::first_process(&text), &places(scene))
 }
 

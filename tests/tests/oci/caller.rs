@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use fragment_tests::{Call, Scene};
+use fragment_tests::{Call, Output, Scene};
 use serde_json::json;
 
 #[test]
@@ -38,6 +38,29 @@ fn a_strict_umask_does_not_reach_devices_directories_and_files() {
         "{output}"
     );
     assert!(["755", "1777"].contains(&lines[2]), "{output}");
+}
+
+#[test]
+fn a_wish_for_backtraces_changes_no_error() {
+    // libraries ask for one where an error is made, on both sides; the program has no tables to find one by
+    let mut scene = Scene::new();
+    let absent = scene.file("absent").display().to_string();
+    scene.bundle.args(&["/absent"]);
+    let calls: [&dyn Fn() -> Call; 3] = [
+        &|| scene.call(["state", "absent"]),
+        &|| scene.call(["run", "--bundle", &absent, &scene.id]),
+        &|| scene.run_call(&[]),
+    ];
+    let words = |output: &Output| output.stderr.split("msg=").skip(1).collect::<String>();
+    for call in calls {
+        let plain = call().output();
+        assert_ne!(words(plain.fails_with("")), "", "{plain}");
+        for wish in ["1", "full"] {
+            let output = call().env("RUST_BACKTRACE", wish).output();
+            output.code(plain.status.code().unwrap());
+            assert_eq!(words(&output), words(&plain), "{output}");
+        }
+    }
 }
 
 #[test]

@@ -56,8 +56,9 @@ impl ErrorEvents {
     }
 }
 
-impl<S: Subscriber> Layer<S> for ErrorEvents {
-    fn on_event(&self, event: &tracing::Event<'_>, _context: Context<'_, S>) {
+impl ErrorEvents {
+    /// Keeps an event, if it is of an error.
+    pub fn keep(&self, event: &tracing::Event<'_>) {
         if *event.metadata().level() != Level::ERROR {
             return;
         }
@@ -72,6 +73,12 @@ impl<S: Subscriber> Layer<S> for ErrorEvents {
             // an event that cannot be kept only makes an error message shorter
             let _ = file.write_all(&line);
         }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for ErrorEvents {
+    fn on_event(&self, event: &tracing::Event<'_>, _context: Context<'_, S>) {
+        self.keep(event);
     }
 }
 
