@@ -147,11 +147,15 @@ impl State {
             if taken + STEP > RESERVE {
                 return None;
             }
-            // SAFETY: inside of the reserve
-            fetch(unsafe { reserved.add(taken) });
-            if self.end == 0 {
+            let is_first = self.end == 0;
+            if is_first {
                 // what is before it, if anything, is the part of a process that this one is a copy of
                 (self.begin, self.next) = (taken, taken);
+            }
+            // a copy goes on to be a container's first process, whose filter of system calls may come between
+            if is_first || self.begin == 0 {
+                // SAFETY: inside of the reserve
+                fetch(unsafe { reserved.add(taken) });
             }
             self.end = taken + STEP;
             TAKEN.store(self.end, Relaxed);

@@ -1,13 +1,20 @@
 //! What a start does once, never, or beside something else: what counts alone do not tell.
 
+use fragment_tests::Scene;
+use serde_json::json;
+
 use crate::{binary, scenario, strace, system_calls};
 
 /// Has `check` look at the log of a `run` that needs components, with a plan that was kept, and at the number of the command's process.
 fn of_a_composed_run(check: impl FnOnce(&str, &str)) {
+    of_a_run(scenario::composed, check);
+}
+
+fn of_a_run(scene: impl FnOnce() -> Scene, check: impl FnOnce(&str, &str)) {
     if let Some(reason) = binary::is_no_release() {
         return println!("skipped: {reason}");
     }
-    let scene = scenario::composed();
+    let scene = scene();
     scenario::warm(&scene);
     let log = system_calls::log_of(&scene, scenario::kept(&scene, scene.run_call(&[])));
     check(&log, strace::first_process(&log));
@@ -100,5 +107,44 @@ fn the_program_is_executed_twice_and_nothing_else_is() {
             3,
             "the third is the container's program: {log}"
         );
+    });
+}
+
+#[test]
+fn the_first_process_asks_for_no_memory_once_its_calls_are_filtered() {
+    // a filter that forbids it need not allow it for us: the program may do without
+    let scene = || {
+        let mut scene = scenario::plain();
+        scene.bundle.edit(|spec| {
+            spec["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+                { "names": ["acct", "reboot"], "action": "SCMP_ACT_ERRNO" }
+            ] });
+        });
+        scene
+    };
+    of_a_run(scene, |log, _| {
+        let filtered = log
+            .lines()
+            .position(|line| line.contains("seccomp(SECCOMP_SET_MODE_FILTER"))
+            .expect("a filter");
+        let first = log
+            .lines()
+            .nth(filtered)
+            .and_then(|line| line.split(' ').next());
+        let first = first.expect("a process");
+        let after = log
+            .lines()
+            .skip(filtered + 1)
+            .filter_map(|line| line.strip_prefix(first));
+        let calls: Vec<&str> = after
+            .map(str::trim_start)
+            .take_while(|call| !call.starts_with("execve"))
+            .collect();
+        let asks = |call: &&&str| {
+            ["mmap(", "madvise(", "brk("]
+                .iter()
+                .any(|name| call.starts_with(name))
+        };
+        assert_eq!(calls.iter().filter(asks).count(), 0, "{calls:#?}");
     });
 }
