@@ -88,6 +88,7 @@ def inside(options):
             }
             for case in wanted
         }
+        result["own_peaks"] = memory.own_peaks(all_cases, wanted)
         result["components"] = made.chosen
         if fnmatch.fnmatchcase("memory", options.only):
             result["memory"] = memory.measured(all_cases)

@@ -1,8 +1,9 @@
-"""Memory that stays beside containers, as their proportional set sizes tell (PSS, proc_pid_smaps_rollup(5))."""
+"""Memory that stays beside containers, as their proportional set sizes tell (PSS, proc_pid_smaps_rollup(5)), and peaks of commands alone."""
 
 import pathlib
 import signal
 import subprocess
+import sys
 import time
 
 from . import machine
@@ -10,6 +11,8 @@ from . import machine
 # a process of ours has it in its environment
 MARK = "FRAGMENT_BENCH"
 COUNT = 8
+# cases of commands that wait for the container's program, of which wait4(2) tells the larger of both
+WAIT = ["run", "run-4", "exec"]
 
 
 def pss(pid):
@@ -114,3 +117,21 @@ def measured(cases):
     """{RUNTIME: {KIND: what `added` tells}}"""
     bundle = cases.bundles.bundle("memory", cases.bundles.static(), ["/bin/sleep", "100000"])
     return {runtime: {kind: added(runtime, cases, bundle, kind) for kind in ("created", "detached", "run")} for runtime in cases.runtimes}
+
+
+def own_peaks(cases, wanted):
+    """{CASE: {LABEL: KiB of COUNT commands}}: the largest resident set of the runtime's own process."""
+    program = machine.compiled("peak")
+    found = {}
+    for case in (case for case in wanted if case.name in WAIT):
+        for contender in (contender for contender in case.contenders if contender.label in machine.RUNTIMES):
+            ((_, words),) = contender.steps
+            kib = found.setdefault(case.name, {}).setdefault(contender.label, [])
+            for number in range(COUNT):
+                name = f"{cases.stopwatch.mark}-peak-{number}"
+                command = [program, *(name if word == "NAME" else str(word) for word in words)]
+                done = subprocess.run(command, env=cases.stopwatch.environment, capture_output=True, text=True, timeout=60, check=False)
+                if done.returncode:
+                    sys.exit(f"hack/bench: {case.name}, {contender.label}: {done.stderr.strip()}")
+                kib.append(int(done.stdout.split()[-1]))
+    return found

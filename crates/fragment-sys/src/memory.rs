@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
 /// Bytes that are taken from the kernel at a time.
 const STEP: usize = 64 << 10;
+/// Bytes of its part that a copy of the process fetches at once.
+const COPY: usize = 16 << 10;
 /// Bytes of address space for all of it. Less than a huge page: none is wanted here.
 const RESERVE: usize = 1 << 20;
 /// Largest block, in bytes.
@@ -76,14 +78,16 @@ pub(crate) fn begin() {
 fn fetch_stack() {
     let here = 0u8;
     let lowest = (ptr::from_ref(&here).addr() & !(PAGE - 1)).saturating_sub(STEP);
-    fetch(ptr::without_provenance_mut(lowest));
+    fetch(ptr::without_provenance_mut(lowest), STEP);
 }
 
-/// Puts pages below `STEP` bytes of the address space, where there are none yet: with one call what would be a fault for each. What cannot be
+/// Puts pages below so many bytes of the address space, where there are none yet: with one call what would be a fault for each. What cannot be
 /// done is done by the faults.
-fn fetch(from: *mut u8) {
-    // SAFETY: no byte of memory changes
-    unsafe { libc::madvise(from.cast(), STEP, libc::MADV_POPULATE_WRITE) };
+fn fetch(from: *mut u8, bytes: usize) {
+    if bytes > 0 {
+        // SAFETY: no byte of memory changes
+        unsafe { libc::madvise(from.cast(), bytes, libc::MADV_POPULATE_WRITE) };
+    }
 }
 
 /// Which list has blocks for `size` bytes, 1 to [`LARGEST`].
@@ -152,11 +156,14 @@ impl State {
                 // what is before it, if anything, is the part of a process that this one is a copy of
                 (self.begin, self.next) = (taken, taken);
             }
-            // a copy goes on to be a container's first process, whose filter of system calls may come between
-            if is_first || self.begin == 0 {
-                // SAFETY: inside of the reserve
-                fetch(unsafe { reserved.add(taken) });
-            }
+            // a copy goes on to be a container's first process: it waits for long, and its filter of system calls may come between
+            let bytes = match (self.begin, is_first) {
+                (0, _) => STEP,
+                (_, true) => COPY,
+                (_, false) => 0,
+            };
+            // SAFETY: inside of the reserve
+            fetch(unsafe { reserved.add(taken) }, bytes);
             self.end = taken + STEP;
             TAKEN.store(self.end, Relaxed);
         }
