@@ -38,11 +38,7 @@ pub(crate) fn count<'a>(
     let mut counts = Counts::default();
     let mut gone = BTreeSet::new();
     let mut table_of = None;
-    for line in lines {
-        let Some((process, rest)) = line.split_once(' ') else {
-            continue;
-        };
-        let rest = rest.trim_start();
+    for (process, rest) in lines.into_iter().filter_map(process_and_rest) {
         if gone.contains(process) {
             continue;
         }
@@ -68,6 +64,12 @@ pub(crate) fn count<'a>(
         }
     }
     counts
+}
+
+/// The number of the process of a line, and what it did.
+pub(crate) fn process_and_rest(line: &str) -> Option<(&str, &str)> {
+    let (process, rest) = line.split_once(' ')?;
+    Some((process, rest.trim_start()))
 }
 
 impl Places {
