@@ -1,20 +1,21 @@
 //! Read-only memory maps of files that are never changed in place.
 
+use std::fs::File;
 use std::io;
 use std::ops::Deref;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::fs::FileExt as _;
 use std::ptr::{self, NonNull};
 use std::sync::OnceLock;
 
 use rustix::fs::{FileType, Mode, fstat};
-use rustix::io::{Errno, pread};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 /// A file that its writers *replace by rename(2)*, and never truncate or write in place. Its bytes are mapped when they are first asked for, shared
 /// with the page cache: of a large file the kernel maps a large part at once, which is not for who wants its first bytes alone.
 #[derive(Debug)]
 pub struct ReplacedFile {
-    file: OwnedFd,
+    file: File,
     length: usize,
     map: OnceLock<FileMap>,
 }
@@ -26,7 +27,7 @@ impl ReplacedFile {
     /// # Errors
     /// [`io::ErrorKind::InvalidInput`] for an empty file, one that is not regular or is writable for group or others;
     /// else as fstat(2).
-    pub fn new(file: OwnedFd) -> io::Result<Self> {
+    pub fn new(file: File) -> io::Result<Self> {
         let invalid = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
         let stat = fstat(&file)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
@@ -58,16 +59,10 @@ impl ReplacedFile {
     /// # Errors
     /// As pread(2).
     pub fn head<'a>(&self, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
-        let mut have = 0;
-        while have < buffer.len() {
-            match pread(&self.file, &mut buffer[have..], have as u64) {
-                Ok(0) => break,
-                Ok(count) => have += count,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(&buffer[..have])
+        let length = buffer.len().min(self.length);
+        let head = &mut buffer[..length];
+        self.file.read_exact_at(head, 0)?;
+        Ok(head)
     }
 
     /// All of it.
@@ -143,7 +138,7 @@ mod tests {
     use super::ReplacedFile;
 
     fn open(path: &std::path::Path) -> io::Result<ReplacedFile> {
-        ReplacedFile::new(File::open(path).unwrap().into())
+        ReplacedFile::new(File::open(path).unwrap())
     }
 
     #[test]

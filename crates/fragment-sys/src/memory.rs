@@ -177,22 +177,29 @@ impl State {
     /// # Safety
     /// As of [`state`]; the block was given out and is used no more.
     unsafe fn put(&mut self, block: usize, list: usize, reserved: *mut u8) {
-        if !(self.begin..self.end).contains(&block) {
-        } else if block + capacity(list) == self.next {
+        if self.is_last(block, list) {
             self.next = block;
-        } else {
+        } else if self.owns(block) {
             // SAFETY: a block of the reserve that nobody uses, at least as large and aligned as this
             unsafe { reserved.add(block).cast::<usize>().write(self.free[list]) };
             self.free[list] = block + 1;
         }
     }
 
+    fn owns(&self, block: usize) -> bool {
+        (self.begin..self.end).contains(&block)
+    }
+
+    /// Whether nothing was given out after it.
+    fn is_last(&self, block: usize, list: usize) -> bool {
+        self.owns(block) && block + capacity(list) == self.next
+    }
+
     /// Has a block of list `from` be one of list `to` where it is, if that can be.
     fn resize(&mut self, block: usize, from: usize, to: usize) -> bool {
-        let is_last =
-            (self.begin..self.end).contains(&block) && block + capacity(from) == self.next;
-        if is_last && block + capacity(to) <= self.end {
-            self.next = block + capacity(to);
+        let end = block + capacity(to);
+        if self.is_last(block, from) && end <= self.end {
+            self.next = end;
             return true;
         }
         to == from

@@ -37,7 +37,7 @@ impl MappedCatalogue {
     /// [`StoreError::Open`], or [`StoreError::Catalogue`] when it is damaged or of another version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let file = layout::open_file(path)?;
-        let file = ReplacedFile::new(file.into()).map_err(StoreError::read(path))?;
+        let file = ReplacedFile::new(file).map_err(StoreError::read(path))?;
         let mut header = [0; HEADER];
         let header = file.head(&mut header).map_err(StoreError::read(path))?;
         let view = View::parse(header, file.len())?;
