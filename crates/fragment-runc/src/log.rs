@@ -52,14 +52,14 @@ pub(crate) fn open(global: &Global, began: Moment) -> anyhow::Result<()> {
     let line = (level >= LevelFilter::DEBUG).then_some(phase as fn(&str));
     let phases = trace::layer(runtime::trace(), line, began)?;
     let errors = ErrorEvents::install().context("open the memory for error events")?;
+    let events = Events { errors, level };
     let Some(phases) = phases else {
-        return tracing::subscriber::set_global_default(Events { errors, level })
-            .context("begin to take events");
+        return tracing::subscriber::set_global_default(events).context("begin to take events");
     };
-    let logged = filter_fn(move |metadata| is_logged(metadata, level));
+    let taken = filter_fn(move |metadata| is_taken(metadata, level));
+    let taken = taken.with_max_level_hint(level.max(LevelFilter::ERROR));
     tracing_subscriber::registry()
-        .with(errors.with_filter(LevelFilter::ERROR))
-        .with(Lines.with_filter(logged.with_max_level_hint(level)))
+        .with(events.with_filter(taken))
         .with(phases)
         .init();
     Ok(())
@@ -72,16 +72,36 @@ fn is_logged(metadata: &Metadata<'_>, level: LevelFilter) -> bool {
     *metadata.level() <= level && (everything || metadata.target().starts_with("fragment"))
 }
 
-/// Takes events where nobody asks for spans: tracing-subscriber's registry has 40 kB of memory for them, which each command would fill.
+/// Whether an event becomes a line or is kept for an error's message.
+fn is_taken(metadata: &Metadata<'_>, level: LevelFilter) -> bool {
+    *metadata.level() == Level::ERROR || is_logged(metadata, level)
+}
+
+/// Takes events: beside phases as a layer, else alone. tracing-subscriber's registry, which layers need, has 40 kB of memory for spans, which
+/// each command would fill.
 struct Events {
     errors: ErrorEvents,
     level: LevelFilter,
 }
 
+impl Events {
+    fn take(&self, event: &Event<'_>) {
+        self.errors.keep(event);
+        if is_logged(event.metadata(), self.level) {
+            line(event);
+        }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Events {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        self.take(event);
+    }
+}
+
 impl Subscriber for Events {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event()
-            && (*metadata.level() == Level::ERROR || is_logged(metadata, self.level))
+        metadata.is_event() && is_taken(metadata, self.level)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -89,10 +109,7 @@ impl Subscriber for Events {
     }
 
     fn event(&self, event: &Event<'_>) {
-        self.errors.keep(event);
-        if is_logged(event.metadata(), self.level) {
-            line(event);
-        }
+        self.take(event);
     }
 
     // no span is enabled
@@ -174,14 +191,6 @@ fn quoted(text: &str) -> String {
         text.to_owned()
     } else {
         format!("{text:?}")
-    }
-}
-
-struct Lines;
-
-impl<S: Subscriber> Layer<S> for Lines {
-    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-        line(event);
     }
 }
 
